@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The API floor: the functions of <aio.h> for single requests, and ours. Here, in lio.c and in
+ * close.c are errno and -1; below, results are bytes or -errno. Each function of <aio.h> has its
+ * *64 twin as an alias: on LP64 the two are the same.
+ *
+ * aio_error, aio_return and aio_suspend are async-signal-safe. aio_error reads the status word;
+ * if the request is in progress and the kernel's ring has completions, it takes and publishes
+ * them, which needs no lock.
+ */
+#include <aio.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+
+#include "posix-aio.h"
+
+#include "engine_kernel.h"
+#include "engine_pool.h"
+#include "submit.h"
+#include "waiter.h"
+
+#define TWIN(name) __attribute__((alias(#name), visibility("default")))
+
+static int answer(int error)
+{
+    if (!error)
+        return 0;
+    errno = -error;
+    return -1;
+}
+
+static int submit(struct aiocb *cb, enum paio_code code)
+{
+    const struct paio_call call = { .cb = cb, .code = code, .event = &cb->aio_sigevent };
+    struct paio_batch batch = { .count = 0 };
+    size_t done = 0;
+    sigset_t saved;
+    int error;
+
+    paio_process_start();
+    error = paio_submit_check(&call);
+    if (error || paio_submit_inline(&call, &done, &error))
+        return answer(error);
+    paio_signals_block(&saved);
+    paio_dispatch_settle();
+    error = paio_dispatch_accept(&call, done, &batch);
+    paio_dispatch_flush(&batch);
+    paio_signals_restore(&saved);
+    return answer(error);
+}
+
+PAIO_EXPORT int aio_read(struct aiocb *cb)
+{
+    return submit(cb, PAIO_READ);
+}
+
+PAIO_EXPORT int aio_write(struct aiocb *cb)
+{
+    return submit(cb, PAIO_WRITE);
+}
+
+PAIO_EXPORT int aio_fsync(int operation, struct aiocb *cb)
+{
+    if (operation != O_SYNC && operation != O_DSYNC)
+        return answer(-EINVAL);
+    if (fcntl(cb->aio_fildes, F_GETFL) < 0)
+        return answer(-EBADF);
+    return submit(cb, operation == O_SYNC ? PAIO_FSYNC : PAIO_FDATASYNC);
+}
+
+PAIO_EXPORT int aio_error(const struct aiocb *cb)
+{
+    sigset_t saved;
+
+    if (paio_in_progress(cb) && paio_process_started() && paio_kernel_ready()) {
+        paio_signals_block(&saved);
+        paio_kernel_reap();
+        paio_signals_restore(&saved);
+    }
+    return paio_status_error(atomic_load_explicit(paio_status(cb), memory_order_acquire));
+}
+
+PAIO_EXPORT ssize_t aio_return(struct aiocb *cb)
+{
+    int error = paio_status_error(atomic_load_explicit(paio_status(cb), memory_order_acquire));
+
+    if (error == EINPROGRESS)
+        return answer(-EINPROGRESS);
+    return error ? answer(-error) : cb->__return_value;
+}
+
+PAIO_EXPORT int aio_suspend(const struct aiocb *const list[], int count,
+                            const struct timespec *timeout)
+{
+    struct timespec deadline;
+    int saved = errno, error;
+
+    if (count < 0)
+        return answer(-EINVAL);
+    if (timeout) {
+        clock_gettime(CLOCK_MONOTONIC, &deadline);
+        deadline.tv_sec += timeout->tv_sec;
+        deadline.tv_nsec += timeout->tv_nsec;
+        deadline.tv_sec += deadline.tv_nsec / 1000000000;
+        deadline.tv_nsec %= 1000000000;
+    }
+    error = paio_wait_any(list, count, timeout ? &deadline : NULL);
+    errno = saved;
+    return answer(error == -ETIMEDOUT ? -EAGAIN : error);
+}
+
+PAIO_EXPORT int aio_cancel(int fd, struct aiocb *cb)
+{
+    if (fcntl(fd, F_GETFL) < 0)
+        return answer(-EBADF);
+    if (!paio_process_started())
+        return AIO_ALLDONE;
+    if (cb && (!paio_in_progress(cb) || !paio_request_find(cb)))
+        return AIO_ALLDONE;
+    if (cb && cb->aio_fildes != fd)
+        return answer(-EINVAL);
+    return paio_dispatch_cancel(fd, cb);
+}
+
+PAIO_EXPORT void aio_init(const struct aioinit *init)
+{
+    sigset_t saved;
+
+    paio_process_start();
+    paio_signals_block(&saved);
+    paio_pool_configure(init->aio_threads > 0 ? (unsigned) init->aio_threads : 0,
+                        init->aio_idle_time > 0 ? (unsigned) init->aio_idle_time : 0);
+    if (init->aio_num > 0)
+        paio_request_reserve((unsigned) init->aio_num);
+    paio_signals_restore(&saved);
+}
+
+/* The types differ in name only (control.h asserts it), which is what -Wattribute-alias minds. */
+#pragma GCC diagnostic ignored "-Wattribute-alias"
+TWIN(aio_read) int aio_read64(struct aiocb64 *cb);
+TWIN(aio_write) int aio_write64(struct aiocb64 *cb);
+TWIN(aio_fsync) int aio_fsync64(int operation, struct aiocb64 *cb);
+TWIN(aio_error) int aio_error64(const struct aiocb64 *cb);
+TWIN(aio_return) ssize_t aio_return64(struct aiocb64 *cb);
+TWIN(aio_suspend) int aio_suspend64(const struct aiocb64 *const list[], int count,
+                                    const struct timespec *timeout);
+TWIN(aio_cancel) int aio_cancel64(int fd, struct aiocb64 *cb);
+
+PAIO_EXPORT unsigned int posix_aio_version(void)
+{
+    return POSIX_AIO_VERSION;
+}
+
+PAIO_EXPORT const char *posix_aio_engine(void)
+{
+    paio_process_start();
+    return paio_settings.kernel ? "kernel" : "pool";
+}
+
+PAIO_EXPORT int posix_aio_stat(const char *name, uint64_t *value)
+{
+    char each[32];
+
+    paio_process_start();
+    if (!paio_stats)
+        return answer(-ENODATA);
+    for (unsigned i = 0; paio_stats_read(paio_stats, i, each, sizeof each, value); i++)
+        if (strcmp(each, name) == 0)
+            return 0;
+    return answer(-ENOENT);
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The completion thread is one loop around epoll_wait. Streams report their readiness there,
+ * and the kernel engine the completion of prompt operations. While engines or queues hold
+ * anything it also looks in every TICK milliseconds: for completions that lay in the ring for a
+ * whole tick, because nobody waits; for what is to be done behind results that aio_error took;
+ * for stalled classes of the pool, signals to be sent again, calls without a thread, a leader
+ * that does not lead. So no request depends on another call into the library, and none costs a
+ * wakeup of this thread.
+ *
+ * State: NONE -> TICKING (paio_completion_start makes the thread), TICKING <-> RESTING (it sleeps
+ * in epoll_wait without a tick; paio_completion_wake ends that), RESTING -> NONE (nothing
+ * outstanding for LINGER). Both directions are pairs of sequentially consistent operations:
+ * the thread writes its state and then reads the counters, a submitter counts and then reads the
+ * state.
+ *
+ * The wakeup is an epoll_ctl that arms an eventfd which is always writable: nothing is ever
+ * written to a descriptor that somebody might have closed and reused behind our back.
+ */
+#include "completion.h"
+
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+
+#include "dispatch.h"
+#include "engine_kernel.h"
+#include "engine_pool.h"
+#include "engine_stream.h"
+#include "notify.h"
+#include "process.h"
+#include "waiter.h"
+
+enum { TICK = 4, LINGER = 1000, QUIET_TICKS = 16, EVENTS = 64, STACK = 256 * 1024 };
+
+enum { NONE, TICKING, RESTING };
+
+/* What an event of the set is about, where it is not the number of a stream's descriptor. */
+static const uint64_t ABOUT_WAKE = UINT64_MAX, ABOUT_PROMPT = UINT64_MAX - 1;
+
+static struct {
+    pthread_mutex_t lock;          /* start and end of the thread */
+    _Atomic int state;
+    _Atomic int32_t requests;      /* accepted, not yet left */
+    _Atomic int32_t work;          /* held by engines and queues that a tick may have to help */
+    _Atomic int epoll, wake;       /* private descriptors, or -1 */
+    uint32_t head;                 /* the thread's: place in the ring at the last tick */
+    unsigned quiet;                /* the thread's: ticks without work */
+    uint64_t next_tick;            /* the thread's */
+} completion = { .lock = PTHREAD_MUTEX_INITIALIZER, .epoll = -1, .wake = -1 };
+
+int paio_completion_epoll(void)
+{
+    return atomic_load(&completion.epoll);
+}
+
+void paio_completion_request(int change)
+{
+    atomic_fetch_add(&completion.requests, change);
+}
+
+void paio_completion_work(int change)
+{
+    atomic_fetch_add(&completion.work, change);
+}
+
+static int watch(int operation, int fd, uint32_t events, uint64_t about)
+{
+    struct epoll_event event = { .events = events, .data.u64 = about };
+    int epoll = atomic_load(&completion.epoll);
+
+    if (epoll_ctl(epoll, operation, fd, &event) == 0)
+        return 0;
+    /* dup2 has moved it to another number (close.c). */
+    return errno == ENOENT ? epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) : -1;
+}
+
+void paio_completion_wake(void)
+{
+    int resting = RESTING, saved = errno;
+
+    if (atomic_load(&completion.state) == RESTING &&
+        atomic_compare_exchange_strong(&completion.state, &resting, TICKING))
+        watch(EPOLL_CTL_MOD, atomic_load(&completion.wake), EPOLLOUT | EPOLLONESHOT, ABOUT_WAKE);
+    errno = saved;
+}
+
+static void drain_prompt(void)
+{
+    uint64_t count;
+    struct iovec vector = { &count, sizeof count };
+
+    if (preadv2(paio_kernel_prompt_fd(), &vector, 1, -1, RWF_NOWAIT) < 0 && errno == EOPNOTSUPP &&
+        read(paio_kernel_prompt_fd(), &count, sizeof count) < 0)
+        return;
+}
+
+static void tick(void)
+{
+    bool stalled = paio_kernel_ready() && paio_kernel_head() == completion.head;
+    bool queued;
+
+    if (stalled)
+        paio_dispatch_reap();
+    else
+        paio_dispatch_settle();
+    completion.head = paio_kernel_head();
+    queued = paio_pool_tick();
+    queued = paio_notify_tick() || queued;
+    paio_waiter_tick(stalled);
+    if (queued || atomic_load(&completion.work) > 0)
+        completion.quiet = 0;
+    else
+        completion.quiet++;
+}
+
+/* Stops ticking unless there is work after all. */
+static void try_to_rest(void)
+{
+    if (completion.quiet < QUIET_TICKS || atomic_load(&completion.epoll) < 0)
+        return;
+    atomic_store(&completion.state, RESTING);
+    if (atomic_load(&completion.work) > 0)
+        atomic_store(&completion.state, TICKING);
+    completion.quiet = 0;
+}
+
+/* True: the thread has ended as far as everybody else is concerned. */
+static bool try_to_end(void)
+{
+    int resting = RESTING, none = NONE;
+    bool ended = false;
+
+    pthread_mutex_lock(&completion.lock);
+    if (atomic_compare_exchange_strong(&completion.state, &resting, NONE)) {
+        ended = true;
+        if (atomic_load(&completion.requests) > 0)
+            ended = !atomic_compare_exchange_strong(&completion.state, &none, TICKING);
+    }
+    pthread_mutex_unlock(&completion.lock);
+    return ended;
+}
+
+static void handle(const struct epoll_event *event)
+{
+    if (event->data.u64 == ABOUT_WAKE)
+        return;
+    if (event->data.u64 == ABOUT_PROMPT) {
+        drain_prompt();
+        paio_dispatch_reap();
+    } else {
+        paio_stream_ready((int) event->data.u64, event->events);
+    }
+}
+
+static int next_timeout(void)
+{
+    uint64_t now;
+
+    if (atomic_load(&completion.state) == RESTING)
+        return atomic_load(&completion.requests) > 0 ? -1 : LINGER;
+    now = paio_now();
+    if (now >= completion.next_tick)
+        return 0;
+    return (int) ((completion.next_tick - now + 999999) / 1000000);
+}
+
+static int wait_events(struct epoll_event *events, int timeout)
+{
+    const struct timespec one_tick = { .tv_nsec = TICK * 1000000 };
+    int epoll = atomic_load(&completion.epoll);
+
+    if (epoll >= 0)
+        return epoll_wait(epoll, events, EVENTS, timeout);
+    /* No descriptor was to be had: streams are refused, the rest needs only the tick. */
+    nanosleep(&one_tick, NULL);
+    return 0;
+}
+
+static void *run(void *unused)
+{
+    struct epoll_event events[EVENTS];
+
+    pthread_setname_np(pthread_self(), "posix-aio");
+    for (;;) {
+        int timeout = next_timeout();
+        int n = wait_events(events, timeout);
+
+        for (int i = 0; i < n; i++)
+            handle(&events[i]);
+        if (atomic_load(&completion.state) == RESTING) {
+            if (n == 0 && atomic_load(&completion.requests) == 0 && try_to_end())
+                return unused;
+            continue;
+        }
+        if (paio_now() < completion.next_tick)
+            continue;
+        tick();
+        completion.next_tick = paio_now() + TICK * 1000000u;
+        try_to_rest();
+    }
+}
+
+static void open_descriptors(void)
+{
+    int fd;
+
+    if (atomic_load(&completion.epoll) >= 0)
+        return;
+    fd = eventfd(0, EFD_CLOEXEC);
+    if (fd < 0 || paio_private_keep(fd, &completion.wake) < 0)
+        return;
+    fd = epoll_create1(EPOLL_CLOEXEC);
+    if (fd < 0 || paio_private_keep(fd, &completion.epoll) < 0) {
+        paio_private_close(&completion.wake);
+        return;
+    }
+    watch(EPOLL_CTL_ADD, atomic_load(&completion.wake), 0, ABOUT_WAKE);
+    if (paio_kernel_prompt_fd() >= 0)
+        watch(EPOLL_CTL_ADD, paio_kernel_prompt_fd(), EPOLLIN, ABOUT_PROMPT);
+}
+
+static bool start_thread(void)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    int error;
+
+    open_descriptors();
+    completion.quiet = 0;
+    completion.next_tick = 0;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, STACK);
+    atomic_store(&completion.state, TICKING);
+    error = pthread_create(&thread, &attributes, run, NULL);
+    pthread_attr_destroy(&attributes);
+    if (error)
+        atomic_store(&completion.state, NONE);
+    return !error;
+}
+
+bool paio_completion_start(void)
+{
+    bool there = true;
+
+    if (atomic_load(&completion.state) != NONE)
+        return true;
+    pthread_mutex_lock(&completion.lock);
+    if (atomic_load(&completion.state) == NONE)
+        there = start_thread();
+    pthread_mutex_unlock(&completion.lock);
+    return there;
+}
+
+void paio_completion_reset(void)
+{
+    pthread_mutex_init(&completion.lock, NULL);
+    atomic_store(&completion.state, NONE);
+    atomic_store(&completion.requests, 0);
+    atomic_store(&completion.work, 0);
+    paio_private_close(&completion.epoll);
+    paio_private_close(&completion.wake);
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The way down. A call first tries to be served in the caller (paio_dispatch_inline), without a
+ * lock; what that cannot do becomes a request: looked at (which file, how opened), given its
+ * engine by `choose`, put in order, and started unless something older must be done before.
+ */
+#include "dispatch.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/resource.h>
+#include <sys/uio.h>
+
+#include "completion.h"
+#include "engine_kernel.h"
+#include "engine_pool.h"
+#include "engine_stream.h"
+#include "order.h"
+#include "process.h"
+#include "stats.h"
+
+/* Longest transfer in the caller: 5.8 µs from the page cache; 256 KiB would take it 21. */
+enum { INLINE_MAX = 65536 };
+
+/*
+ * Reads what the page cache has, in one or two calls: a short first one may be the end of the
+ * file or of what is cached, and the second tells. Bytes, or -EAGAIN with *done bytes read,
+ * or another error, which the slower way will find out for itself.
+ */
+static ssize_t read_cached(const struct aiocb *cb, int flags, size_t *done)
+{
+    struct iovec vector = { (void *) cb->aio_buf, cb->aio_nbytes };
+    ssize_t n = preadv2(cb->aio_fildes, &vector, 1, cb->aio_offset, flags);
+
+    if (n <= 0 || (size_t) n == cb->aio_nbytes)
+        return n < 0 ? -errno : n;
+    *done = (size_t) n;
+    vector.iov_base = (char *) vector.iov_base + *done;
+    vector.iov_len -= *done;
+    n = preadv2(cb->aio_fildes, &vector, 1, cb->aio_offset + (off_t) *done, flags);
+    if (n < 0)
+        return -errno;
+    *done += (size_t) n;
+    return n == 0 || *done == cb->aio_nbytes ? (ssize_t) *done : -EAGAIN;
+}
+
+/* Would a write up to end be within RLIMIT_FSIZE? Beyond it the writer gets SIGXFSZ. */
+static bool within_limit(off_t end)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+           (limit.rlim_cur == RLIM_INFINITY || (rlim_t) end <= limit.rlim_cur);
+}
+
+static ssize_t write_memory(const struct aiocb *cb)
+{
+    int flags = fcntl(cb->aio_fildes, F_GETFL);
+    ssize_t n;
+
+    if (flags < 0 || flags & O_APPEND || !within_limit(cb->aio_offset + (off_t) cb->aio_nbytes))
+        return -EAGAIN;
+    n = pwrite(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset);
+    return n < 0 ? -errno : n;
+}
+
+ssize_t paio_dispatch_inline(const struct paio_call *call, size_t *done)
+{
+    const struct aiocb *cb = call->cb;
+    struct paio_descriptor *descriptor = paio_descriptor_get(cb->aio_fildes);
+    uint32_t memory;
+    int saved = errno;
+    ssize_t n;
+
+    if (!descriptor || cb->aio_nbytes > INLINE_MAX || cb->aio_offset < 0 ||
+        call->code > PAIO_WRITE || paio_settings.descriptor_order)
+        return -EAGAIN;
+    memory = paio_descriptor_recall(descriptor, cb->aio_fildes);
+    if (memory & PAIO_MEMORY)
+        n = call->code == PAIO_READ ? read_cached(cb, 0, done) : write_memory(cb);
+    else if (call->code == PAIO_READ && (memory & (PAIO_BUFFERED | PAIO_NO_NOWAIT)) == PAIO_BUFFERED)
+        n = read_cached(cb, RWF_NOWAIT, done);
+    else
+        return -EAGAIN;
+    errno = saved;
+    if (n >= 0)
+        return n;
+    if (n == -EOPNOTSUPP)
+        paio_descriptor_learn(descriptor, PAIO_NO_NOWAIT);
+    else if (n != -EAGAIN)
+        paio_descriptor_forget(descriptor);
+    return -EAGAIN;
+}
+
+static bool synchronous(int flags)
+{
+    return (flags & (O_SYNC | O_DSYNC)) != 0;
+}
+
+/* Class of the pool that does the operation if the pool does it. */
+static enum paio_class class_of(enum paio_code code, int flags)
+{
+    if (code == PAIO_READ)
+        return PAIO_CLASS_READ;
+    if (code >= PAIO_FSYNC || flags & O_DIRECT || synchronous(flags))
+        return PAIO_CLASS_SYNC;
+    return PAIO_CLASS_WRITE;
+}
+
+/*
+ * The way that a request goes which could not be served in the caller: this is the table of
+ * doc/design.md. Here and nowhere else an engine is chosen.
+ */
+static const struct paio_engine *choose(const struct aiocb *cb, enum paio_code code,
+                                        const struct paio_look *look, uint32_t memory)
+{
+    const struct paio_engine *kernel = &paio_engine_kernel, *pool = &paio_engine_pool;
+
+    if (code >= PAIO_FSYNC)
+        return pool;
+    if (look->kind == PAIO_KIND_SOCKET || look->kind == PAIO_KIND_STREAM)
+        /* Opened O_NONBLOCK it answers at once, if need be with EAGAIN. */
+        return look->flags & O_NONBLOCK ? pool : &paio_engine_stream;
+    if (look->kind != PAIO_KIND_REGULAR || !paio_settings.kernel)
+        return pool;
+    if (memory & (PAIO_NO_NOWAIT | PAIO_MEMORY) || cb->aio_nbytes > SSIZE_MAX)
+        return pool;
+    if (code == PAIO_WRITE && (look->flags & O_APPEND ||
+                               !within_limit(cb->aio_offset + (off_t) cb->aio_nbytes)))
+        return pool;
+    if (look->flags & O_DIRECT)
+        return kernel;
+    if (paio_settings.buffered && (code == PAIO_READ || synchronous(look->flags)))
+        return kernel;
+    return pool;
+}
+
+static enum paio_lane lane_of(enum paio_code code, const struct paio_look *look)
+{
+    if (paio_settings.descriptor_order)
+        return PAIO_LANE_READ;
+    if (code >= PAIO_FSYNC)
+        return PAIO_NO_LANE;
+    if (look->kind == PAIO_KIND_SOCKET || look->kind == PAIO_KIND_STREAM)
+        return code == PAIO_READ ? PAIO_LANE_READ : PAIO_LANE_WRITE;
+    if (code == PAIO_WRITE && look->flags & O_APPEND)
+        return PAIO_LANE_WRITE;
+    return PAIO_NO_LANE;
+}
+
+/* What aio_error is to report without any engine's being asked, or 0. */
+static int objection(const struct aiocb *cb, enum paio_code code, const struct paio_look *look)
+{
+    int mode = look->flags & O_ACCMODE;
+
+    if (code >= PAIO_FSYNC)
+        return 0;
+    if (look->flags & O_PATH || mode == (code == PAIO_READ ? O_WRONLY : O_RDONLY))
+        return -EBADF;
+    if (cb->aio_offset < 0 &&
+        (look->kind == PAIO_KIND_REGULAR || look->kind == PAIO_KIND_SOCKET))
+        return -EINVAL;
+    return 0;
+}
+
+static void fill(struct paio_request *request, const struct paio_call *call,
+                 const struct paio_look *look, size_t done)
+{
+    struct paio_operation *operation = &request->operation;
+    const struct aiocb *cb = call->cb;
+
+    operation->fd = cb->aio_fildes;
+    operation->code = (uint8_t) call->code;
+    operation->class = (uint8_t) class_of(call->code, look->flags);
+    operation->identity = look->identity;
+    operation->buffer = (void *) cb->aio_buf;
+    operation->length = cb->aio_nbytes;
+    operation->offset = cb->aio_offset;
+    operation->done = done;
+    operation->stream = look->kind == PAIO_KIND_SOCKET || look->kind == PAIO_KIND_STREAM;
+    operation->may_block = !(look->flags & O_DIRECT);
+    operation->prompt = call->group || call->event->sigev_notify != SIGEV_NONE;
+    request->group = call->group;
+    request->notice.event = *call->event;
+    request->accepted = paio_stats_accepted();
+    request->file_write = call->code == PAIO_WRITE && look->kind == PAIO_KIND_REGULAR;
+}
+
+/* Are the threads and tables there that the request will need? */
+static bool able(const struct paio_request *request)
+{
+    const struct paio_operation *operation = &request->operation;
+
+    if (!paio_completion_start() || !paio_notify_able(&request->notice.event))
+        return false;
+    if (request->chosen == &paio_engine_stream)
+        return paio_stream_able(operation->fd);
+    if (request->chosen == &paio_engine_pool)
+        return paio_pool_able(operation->class);
+    return true;
+}
+
+/* Gives operations to an engine, and to the pool those that it refuses. */
+static void give(const struct paio_engine *engine, struct paio_operation **operations,
+                 unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        atomic_store(&operations[i]->engine, engine);
+    count = engine->submit(operations, count);
+    for (unsigned i = 0; i < count; i++) {
+        struct paio_request *request = paio_request_of(operations[i]);
+
+        if (operations[i]->error == -EOPNOTSUPP)
+            paio_descriptor_learn(request->descriptor, PAIO_NO_NOWAIT);
+        if (!request->counted)
+            paio_completion_work(1);
+        request->counted = true;
+        paio_dispatch_to_pool(request, operations[i]->class);
+    }
+}
+
+void paio_dispatch_to_pool(struct paio_request *request, enum paio_class class)
+{
+    struct paio_operation *operation = &request->operation;
+    struct paio_file *file = atomic_load_explicit(&request->file, memory_order_relaxed);
+
+    operation->class = (uint8_t) class;
+    operation->flow = &file->flow[class];
+    operation->complete = paio_finish_now;
+    atomic_store(&operation->engine, &paio_engine_pool);
+    paio_engine_pool.submit(&operation, 1);
+}
+
+void paio_dispatch_flush(struct paio_batch *batch)
+{
+    if (batch->count)
+        give(&paio_engine_kernel, batch->kernel, batch->count);
+    batch->count = 0;
+}
+
+static void start(struct paio_request *request, struct paio_batch *batch)
+{
+    struct paio_operation *operation = &request->operation;
+
+    request->counted = request->chosen != &paio_engine_stream;
+    if (request->counted)
+        paio_completion_work(1);
+    if (request->chosen == &paio_engine_pool) {
+        paio_dispatch_to_pool(request, operation->class);
+    } else if (request->chosen == &paio_engine_stream) {
+        operation->complete = paio_finish_now;
+        give(&paio_engine_stream, &operation, 1);
+    } else {
+        operation->complete = paio_finish_later;
+        batch->kernel[batch->count++] = operation;
+        if (batch->count == PAIO_BATCH)
+            paio_dispatch_flush(batch);
+    }
+}
+
+void paio_dispatch_start(struct paio_link *requests)
+{
+    struct paio_batch batch = { .count = 0 };
+    struct paio_link *link;
+
+    if (paio_list_empty(requests))
+        return;
+    while ((link = paio_list_pop(requests))) {
+        struct paio_operation *operation = paio_container(link, struct paio_operation, link);
+
+        /* Whoever waits for it took it for another engine's: the completion thread reaps it. */
+        operation->prompt = true;
+        start(paio_request_of(operation), &batch);
+    }
+    paio_dispatch_flush(&batch);
+    paio_completion_wake();
+}
+
+int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_batch *batch)
+{
+    struct paio_descriptor *descriptor = paio_descriptor_get(call->cb->aio_fildes);
+    struct paio_request *request;
+    struct paio_file *file;
+    struct paio_look look;
+    int error = paio_descriptor_look(call->cb->aio_fildes, &look);
+
+    if (!error)
+        error = objection(call->cb, call->code, &look);
+    if (error)
+        return paio_finish_in_caller(call, error, paio_stats_accepted());
+    request = descriptor ? paio_request_allocate(call->cb) : NULL;
+    if (!request)
+        return -EAGAIN;
+    fill(request, call, &look, done);
+    request->descriptor = descriptor;
+    request->chosen = choose(call->cb, call->code, &look,
+                             atomic_load_explicit(&descriptor->memory, memory_order_relaxed));
+    paio_completion_request(1);
+    file = able(request) ? paio_file_get(descriptor, &look) : NULL;
+    if (!file) {
+        paio_completion_request(-1);
+        paio_request_free(request);
+        return -EAGAIN;
+    }
+    paio_accepted(request, 1);
+    if (call->group)
+        atomic_fetch_add(&call->group->left, 1);
+    atomic_store(paio_status(call->cb), EINPROGRESS);
+    if (paio_order_enter(request, file, lane_of(call->code, &look))) {
+        start(request, batch);
+        paio_completion_wake();
+    }
+    return 0;
+}

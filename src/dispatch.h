@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Dispatch: from an accepted call down to an engine (dispatch.c), and from an engine's result
+ * up to the caller (finish.c).
+ */
+#ifndef PAIO_DISPATCH_H
+#define PAIO_DISPATCH_H
+
+#include "file.h"
+#include "request.h"
+
+/* Kernel operations that one call submits together. */
+enum { PAIO_BATCH = 64 };
+
+struct paio_batch {
+    struct paio_operation *kernel[PAIO_BATCH];
+    unsigned count;
+};
+
+/* What a call asks for: as aio_read, aio_write, aio_fsync and lio_listio have it. */
+struct paio_call {
+    struct aiocb *cb;
+    enum paio_code code;
+    const struct sigevent *event; /* copied */
+    struct paio_request *group;   /* list I/O group that is to be told, or NULL */
+};
+
+/*
+ * Carries a read out in the caller if the page cache (or memory) can serve it, and a small write
+ * to memory: bytes, or -EAGAIN, and *done bytes have been read already. Says nothing to anyone.
+ * Takes no lock. Leaves errno alone.
+ */
+ssize_t paio_dispatch_inline(const struct paio_call *call, size_t *done);
+
+/*
+ * Accepts the request: 0, and its result will be published, or -EAGAIN (no memory, no thread to
+ * be had). Operations for the kernel are added to batch. Signals blocked.
+ */
+int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_batch *batch);
+
+/* Submits what is in batch. Signals blocked. */
+void paio_dispatch_flush(struct paio_batch *batch);
+
+/* Starts requests that had to wait, linked by operation.link. Signals blocked. Async-signal-safe. */
+void paio_dispatch_start(struct paio_link *requests);
+
+/* Hands a request that another engine gave back to the pool. Signals blocked. Async-signal-safe. */
+void paio_dispatch_to_pool(struct paio_request *request, enum paio_class class);
+
+/* Counts the accepted requests (change 1), and those that have left (-1). Lock-free. */
+void paio_accepted(struct paio_request *request, int change);
+
+/* Callbacks of the engines: the kernel's takes no lock, the rest is for paio_dispatch_settle. */
+void paio_finish_later(struct paio_operation *operation, ssize_t result);
+void paio_finish_now(struct paio_operation *operation, ssize_t result);
+
+/*
+ * Publishes the result of a request that was never in flight, began at that time of the
+ * statistics, and notifies. -EAGAIN if it cannot be notified; then it is not published.
+ */
+int paio_finish_in_caller(const struct paio_call *call, ssize_t result, uint64_t began);
+
+/* Forgets what is settled. For start-up and a forked child, while there is one thread. */
+void paio_finish_reset(void);
+
+/* Does the rest for results that were published by paio_finish_later. Signals blocked. */
+void paio_dispatch_settle(void);
+
+/*
+ * Reaps completions of the kernel engine, settles and refills. Returns how many there were.
+ * Async-signal-safe.
+ */
+unsigned paio_dispatch_reap(void);
+
+/* A group has one request less to wait for: notifies when that was the last. Signals blocked. */
+void paio_group_leave(struct paio_request *group);
+
+/* As aio_cancel, for an open fd: AIO_CANCELED, AIO_NOTCANCELED, AIO_ALLDONE. */
+int paio_dispatch_cancel(int fd, const struct aiocb *cb);
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Engine: the contract between the dispatcher and whatever carries out an operation. There are
+ * three: kernel AIO (engine_kernel.c), the pool of threads (engine_pool.c), and the readiness
+ * of streams (engine_stream.c). An engine knows nothing of control blocks, order or
+ * notification: it is given operations, and gives each back once, by its complete callback.
+ */
+#ifndef PAIO_ENGINE_H
+#define PAIO_ENGINE_H
+
+#include <libaio.h>
+#include <sys/stat.h>
+
+#include "base.h"
+
+enum paio_code { PAIO_READ, PAIO_WRITE, PAIO_FSYNC, PAIO_FDATASYNC };
+
+/* Class of work: what the pool keeps apart so that one cannot starve another. */
+enum paio_class {
+    PAIO_CLASS_READ,   /* reads that the page cache could not serve */
+    PAIO_CLASS_WRITE,  /* buffered writes */
+    PAIO_CLASS_SYNC,   /* fsync, and writes that wait for the device: many at once batch well */
+    PAIO_CLASS_STREAM, /* reads of ready streams that know no non-blocking read */
+    PAIO_CLASSES
+};
+
+/* Which file a descriptor stood for when the request was accepted. */
+struct paio_identity {
+    dev_t dev;
+    ino_t ino;
+    mode_t type; /* S_IFMT of st_mode */
+};
+
+/*
+ * Flow: the queue of one file in one class of the pool. The pool owns its contents, under the
+ * pool's lock; the memory belongs to the file, which outlives every operation on it.
+ */
+struct paio_flow {
+    struct paio_link ready; /* on the class's list of flows that a thread may serve */
+    struct paio_link queue; /* operations, first come first served */
+    unsigned running;       /* threads at work on it */
+};
+
+/*
+ * Operation: what is to be done. Filled in by the dispatcher, owned by the engine from submit
+ * until complete (or until cancel has returned true).
+ */
+struct paio_operation {
+    void (*complete)(struct paio_operation *operation, ssize_t result);
+    _Atomic(const struct paio_engine *) engine; /* the one that has it; the dispatcher's */
+    struct paio_link link;                      /* the engine's queue */
+    struct paio_flow *flow;           /* the pool's queue for this file and class */
+    struct paio_identity identity;
+    void *buffer;
+    size_t length;
+    off_t offset;
+    size_t done; /* bytes transferred so far; the engine goes on behind them */
+    int fd;
+    int error;        /* of one that submit refused: why, -errno, where the engine knows */
+    uint8_t code;     /* enum paio_code */
+    uint8_t class;    /* enum paio_class */
+    bool queued;      /* on the engine's queue, not begun; under the engine's lock */
+    bool stream;      /* no file position: read and write in place of pread and pwrite */
+    bool prompt;      /* somebody waits who will not reap: tell the completion thread */
+    bool may_block;   /* kernel engine: the kernel takes it without RWF_NOWAIT */
+    struct iocb iocb; /* kernel engine */
+};
+
+struct paio_engine {
+    const char *name;
+
+    /*
+     * Takes count operations. Those that the engine cannot take are moved to the front of the
+     * array, and their number is returned: they are still the caller's. Never calls complete
+     * itself, though another thread may before submit returns. Called with signals blocked and
+     * no lock held.
+     */
+    unsigned (*submit)(struct paio_operation **operations, unsigned count);
+
+    /*
+     * Takes the operation back if nothing of it has been carried out yet: true, and complete
+     * will not be called. Called with signals blocked and the file's lock held, so that the
+     * operation cannot be recycled meanwhile.
+     */
+    bool (*cancel)(struct paio_operation *operation);
+};
+
+/*
+ * complete(operation, result): result is what read(2), write(2) or fsync(2) would return, or
+ * -errno. Called once, on any thread, with signals blocked and no lock of the engine held.
+ * -EAGAIN and -EOPNOTSUPP from the kernel engine mean "not this way".
+ */
+
+extern const struct paio_engine paio_engine_kernel, paio_engine_pool, paio_engine_stream;
+
+#endif

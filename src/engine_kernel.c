@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The kernel engine: io_submit with RWF_NOWAIT, so that what cannot be begun without waiting
+ * comes back with -EAGAIN, and io_getevents with a timeout of zero, called by whoever wants
+ * completions. The kernel's own lock of the ring keeps reapers apart, so any number of threads
+ * and handlers may reap at once.
+ *
+ * Nobody waits in io_getevents: it would return EINTR even under SA_RESTART, and while anyone is
+ * inside others could not look at the ring. Each operation names an eventfd (IOCB_FLAG_RESFD)
+ * that the kernel signals on completion: `waiters` for those somebody will wait for, `prompt` for
+ * those that the completion thread must see at once. A waiter sleeps in read(2) on the first,
+ * which restarts, is a cancellation point, and takes no event with it if its handler never
+ * returns.
+ *
+ * Locks: engine.lock (k) guards the backlog. It is a leaf; not held across io_submit.
+ */
+#include "engine_kernel.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+#include "file.h"
+#include "process.h"
+
+/*
+ * LIMIT is kept below the 256 requests that a device's queue takes as a rule: beyond it
+ * RWF_NOWAIT answers -EAGAIN, and the pool would do what the device will soon have room for.
+ */
+enum { RING = 1024, LIMIT = 192, BATCH = 64 };
+
+/* What the kernel maps at the address that an io_context_t is. */
+struct ring {
+    unsigned id, nr;
+    _Atomic uint32_t head, tail;
+    unsigned magic, compat_features, incompat_features, header_length;
+};
+
+static const unsigned RING_MAGIC = 0xa10a10a1;
+
+static struct {
+    pthread_mutex_t lock;
+    struct paio_link backlog;          /* k: operations that wait for room */
+    _Atomic uint32_t waiting;          /* k to write: length of backlog */
+    _Atomic uint32_t submitted;        /* operations that the kernel holds */
+    io_context_t context;              /* constant once started */
+    struct ring *ring;                 /* the same, as memory; NULL: no engine */
+    _Atomic int waiters, prompt, idle; /* eventfds; idle is always writable */
+} engine = { .lock = PTHREAD_MUTEX_INITIALIZER, .waiters = -1, .prompt = -1, .idle = -1 };
+
+unsigned paio_kernel_in_flight(void)
+{
+    return atomic_load(&engine.submitted) + atomic_load(&engine.waiting);
+}
+
+bool paio_kernel_backlog(void)
+{
+    return atomic_load(&engine.waiting) != 0;
+}
+
+bool paio_kernel_ready(void)
+{
+    struct ring *ring = engine.ring;
+
+    return ring && atomic_load_explicit(&ring->head, memory_order_relaxed) !=
+                       atomic_load_explicit(&ring->tail, memory_order_acquire);
+}
+
+uint32_t paio_kernel_head(void)
+{
+    return engine.ring ? atomic_load_explicit(&engine.ring->head, memory_order_relaxed) : 0;
+}
+
+int paio_kernel_prompt_fd(void)
+{
+    return atomic_load(&engine.prompt);
+}
+
+static void prepare(struct paio_operation *o)
+{
+    char *buffer = (char *) o->buffer + o->done;
+    size_t length = o->length - o->done;
+    off_t offset = o->offset + (off_t) o->done;
+
+    if (length > PAIO_TRANSFER_MAX)
+        length = PAIO_TRANSFER_MAX;
+    if (o->code == PAIO_READ)
+        io_prep_pread(&o->iocb, o->fd, buffer, length, offset);
+    else
+        io_prep_pwrite(&o->iocb, o->fd, buffer, length, offset);
+    o->iocb.data = o;
+    if (!o->may_block)
+        o->iocb.aio_rw_flags = RWF_NOWAIT;
+    io_set_eventfd(&o->iocb, o->prompt || paio_kernel_backlog() ? engine.prompt : engine.waiters);
+}
+
+/* Takes room for as many as there is room for, at most count. */
+static unsigned take_room(unsigned count)
+{
+    uint32_t now = atomic_load(&engine.submitted);
+    unsigned room;
+
+    do {
+        room = now >= LIMIT ? 0 : LIMIT - now;
+        if (room > count)
+            room = count;
+    } while (room && !atomic_compare_exchange_weak(&engine.submitted, &now, now + room));
+    return room;
+}
+
+static void enqueue(struct paio_operation *operation)
+{
+    operation->queued = true;
+    paio_list_append(&engine.backlog, &operation->link);
+    atomic_fetch_add(&engine.waiting, 1);
+}
+
+/* Submits count operations that have room, and returns those the kernel refused, in front. */
+static unsigned push(struct paio_operation **operations, unsigned count)
+{
+    struct iocb *iocbs[BATCH];
+    unsigned refused = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        prepare(operations[i]);
+        iocbs[i] = &operations[i]->iocb;
+    }
+    for (unsigned i = 0; i < count;) {
+        int n = io_submit(engine.context, (long) (count - i), iocbs + i);
+
+        if (n > 0) {
+            i += (unsigned) n;
+        } else {
+            operations[i]->error = n;
+            operations[refused++] = operations[i++];
+            atomic_fetch_sub(&engine.submitted, 1);
+        }
+    }
+    return refused;
+}
+
+static unsigned submit(struct paio_operation **operations, unsigned count)
+{
+    unsigned refused = 0, room;
+
+    if (!engine.ring)
+        return count;
+    for (unsigned i = 0; i < count; i += room) {
+        unsigned these = count - i < BATCH ? count - i : BATCH;
+
+        room = atomic_load(&engine.waiting) ? 0 : take_room(these);
+        if (!room) {
+            pthread_mutex_lock(&engine.lock);
+            for (; i < count; i++)
+                enqueue(operations[i]);
+            pthread_mutex_unlock(&engine.lock);
+            paio_kernel_refill();
+            break;
+        }
+        these = push(operations + i, room);
+        memmove(operations + refused, operations + i, these * sizeof *operations);
+        refused += these;
+    }
+    return refused;
+}
+
+/* Completes those whose descriptor has come to mean another file, and returns how many are left. */
+static unsigned drop_changed(struct paio_operation **operations, unsigned count)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        if (paio_identity_holds(operations[i]->fd, &operations[i]->identity)) {
+            operations[kept++] = operations[i];
+        } else {
+            atomic_fetch_sub(&engine.submitted, 1);
+            operations[i]->complete(operations[i], -ECANCELED);
+        }
+    }
+    return kept;
+}
+
+void paio_kernel_refill(void)
+{
+    struct paio_operation *these[BATCH];
+
+    while (atomic_load(&engine.waiting)) {
+        unsigned room = take_room(BATCH), count = 0, refused;
+        struct paio_link *link;
+
+        if (!room)
+            return;
+        pthread_mutex_lock(&engine.lock);
+        while (count < room && (link = paio_list_pop(&engine.backlog))) {
+            these[count] = paio_container(link, struct paio_operation, link);
+            these[count++]->queued = false;
+            atomic_fetch_sub(&engine.waiting, 1);
+        }
+        pthread_mutex_unlock(&engine.lock);
+        atomic_fetch_sub(&engine.submitted, room - count);
+        count = drop_changed(these, count);
+        refused = push(these, count);
+        for (unsigned i = 0; i < refused; i++)
+            these[i]->complete(these[i], -EAGAIN);
+    }
+}
+
+static bool cancel(struct paio_operation *operation)
+{
+    bool canceled;
+
+    pthread_mutex_lock(&engine.lock);
+    canceled = operation->queued;
+    if (canceled) {
+        operation->queued = false;
+        paio_list_remove(&operation->link);
+        atomic_fetch_sub(&engine.waiting, 1);
+    }
+    pthread_mutex_unlock(&engine.lock);
+    return canceled;
+}
+
+unsigned paio_kernel_reap(void)
+{
+    struct io_event events[BATCH];
+    unsigned total = 0;
+    int n;
+
+    while (paio_kernel_ready()) {
+        n = io_getevents(engine.context, 0, BATCH, events, &(struct timespec){ 0, 0 });
+        for (int i = 0; i < n; i++) {
+            struct paio_operation *operation = events[i].data;
+
+            if (!operation) /* a kick */
+                continue;
+            atomic_fetch_sub(&engine.submitted, 1);
+            operation->complete(operation, (ssize_t) (long) events[i].res);
+        }
+        if (n <= 0)
+            break;
+        total += (unsigned) n;
+    }
+    return total;
+}
+
+/* Empties the eventfd if something is in it, without waiting. */
+static void clear(int fd)
+{
+    uint64_t count;
+    struct iovec vector = { &count, sizeof count };
+
+    if (preadv2(fd, &vector, 1, -1, RWF_NOWAIT) < 0 && errno == EOPNOTSUPP) {
+        struct pollfd ready = { .fd = fd, .events = POLLIN };
+
+        /* Before 5.8. Only the leader reads, so what is there now stays there. */
+        if (poll(&ready, 1, 0) == 1 && read(fd, &count, sizeof count) < 0)
+            return;
+    }
+}
+
+static int wait_until(const struct timespec *deadline)
+{
+    struct pollfd ready = { .fd = engine.waiters, .events = POLLIN };
+    struct timespec now, left;
+    int n;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    left.tv_sec = deadline->tv_sec - now.tv_sec;
+    left.tv_nsec = deadline->tv_nsec - now.tv_nsec;
+    if (left.tv_nsec < 0) {
+        left.tv_sec--;
+        left.tv_nsec += 1000000000;
+    }
+    if (left.tv_sec < 0)
+        return -ETIMEDOUT;
+    n = ppoll(&ready, 1, &left, NULL);
+    if (n > 0)
+        clear(engine.waiters);
+    return n > 0 ? 0 : n == 0 ? -ETIMEDOUT : -errno;
+}
+
+int paio_kernel_wait(const struct timespec *deadline)
+{
+    uint64_t count;
+
+    if (deadline)
+        return wait_until(deadline);
+    return read(engine.waiters, &count, sizeof count) < 0 ? -errno : 0;
+}
+
+void paio_kernel_kick(void)
+{
+    /*
+     * A poll that is ready at once, whose completion signals the eventfd. Not a write to it: if
+     * somebody has closed our descriptors behind our back, a poll of the wrong file does no harm.
+     */
+    struct iocb poll_idle, *iocb = &poll_idle;
+
+    io_prep_poll(&poll_idle, engine.idle, POLLOUT);
+    poll_idle.data = NULL;
+    io_set_eventfd(&poll_idle, engine.waiters);
+    io_submit(engine.context, 1, &iocb);
+}
+
+static int make_eventfd(_Atomic int *slot)
+{
+    int fd = eventfd(0, EFD_CLOEXEC);
+
+    return fd < 0 ? -errno : paio_private_keep(fd, slot);
+}
+
+/* Does a kick arrive? That needs IOCB_CMD_POLL (4.18), and with it RWF_NOWAIT is there. */
+static int try_out(void)
+{
+    struct timespec soon;
+    int error;
+
+    clock_gettime(CLOCK_MONOTONIC, &soon);
+    soon.tv_sec++;
+    paio_kernel_kick();
+    error = paio_kernel_ready() ? 0 : -ENOSYS;
+    if (!error)
+        error = paio_kernel_wait(&soon);
+    if (!error && paio_kernel_reap() != 1)
+        error = -ENOSYS;
+    return error;
+}
+
+/* A forked child must not reap its parent's completions: it does not get the ring at all. */
+static void keep_from_children(const struct ring *ring)
+{
+    size_t size = ring->header_length + ring->nr * sizeof(struct io_event);
+
+    madvise(engine.ring, (size + 4095) & ~(size_t) 4095, MADV_DONTFORK);
+}
+
+int paio_kernel_start(void)
+{
+    int error = io_setup(RING, &engine.context);
+
+    if (error)
+        return error;
+    engine.ring = (struct ring *) engine.context;
+    if (engine.ring->magic != RING_MAGIC || engine.ring->incompat_features)
+        error = -ENOSYS;
+    if (!error)
+        error = make_eventfd(&engine.waiters);
+    if (!error)
+        error = make_eventfd(&engine.prompt);
+    if (!error)
+        error = make_eventfd(&engine.idle);
+    if (!error)
+        error = try_out();
+    if (!error) {
+        keep_from_children(engine.ring);
+        return 0;
+    }
+    io_destroy(engine.context);
+    paio_kernel_reset();
+    return error;
+}
+
+void paio_kernel_reset(void)
+{
+    pthread_mutex_init(&engine.lock, NULL);
+    paio_list_init(&engine.backlog);
+    engine.waiting = engine.submitted = 0;
+    engine.context = NULL;
+    engine.ring = NULL;
+    paio_private_close(&engine.waiters);
+    paio_private_close(&engine.prompt);
+    paio_private_close(&engine.idle);
+}
+
+const struct paio_engine paio_engine_kernel = {
+    .name = "kernel",
+    .submit = submit,
+    .cancel = cancel,
+};

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Kernel engine: what it offers beside the contract of engine.h. Submission never waits; who
+ * wants completions comes and takes them.
+ */
+#ifndef PAIO_ENGINE_KERNEL_H
+#define PAIO_ENGINE_KERNEL_H
+
+#include "engine.h"
+
+/*
+ * Sets the engine up and tries it out. 0, or -errno: what the kernel lacks, after which the
+ * engine refuses every operation.
+ */
+int paio_kernel_start(void);
+
+/* Closes and forgets what a forked child has inherited. */
+void paio_kernel_reset(void);
+
+/* Operations that the kernel holds or that wait here for room in it. */
+unsigned paio_kernel_in_flight(void);
+
+/* Do operations wait for room? */
+bool paio_kernel_backlog(void);
+
+/* Are there completions to be taken? A look at the ring, no system call. Async-signal-safe. */
+bool paio_kernel_ready(void);
+
+/* Place of the next completion in the ring: unchanged when nobody has reaped meanwhile. */
+uint32_t paio_kernel_head(void);
+
+/*
+ * Takes the completions that are there and hands each to its operation's complete. Never waits
+ * for a lock of the library, nor for the device. Returns their number. Signals blocked.
+ * Async-signal-safe.
+ */
+unsigned paio_kernel_reap(void);
+
+/* Submits what waited for room. Signals blocked. */
+void paio_kernel_refill(void);
+
+/*
+ * Waits, with the caller's signals open, until completions may have arrived or until
+ * paio_kernel_kick: 0, -EINTR, or -ETIMEDOUT past deadline (CLOCK_MONOTONIC; NULL: none; only
+ * then SA_RESTART restarts it). For one thread at a time; a second one may wake it in vain. A
+ * cancellation point. Async-signal-safe.
+ */
+int paio_kernel_wait(const struct timespec *deadline);
+
+/* Makes paio_kernel_wait return. */
+void paio_kernel_kick(void);
+
+/*
+ * The eventfd that becomes readable when a prompt operation has completed; -1 without the
+ * engine.
+ */
+int paio_kernel_prompt_fd(void);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Pool engine: what it offers beside the contract of engine.h.
+ */
+#ifndef PAIO_ENGINE_POOL_H
+#define PAIO_ENGINE_POOL_H
+
+#include "engine.h"
+
+/* Forgets threads and queues. For start-up and a forked child, while there is one thread. */
+void paio_pool_reset(void);
+
+/* aio_init: most threads of a class (0: as before), seconds before an idle one ends (0: as before). */
+void paio_pool_configure(unsigned threads, unsigned idle_seconds);
+
+/*
+ * Is there a thread for that class of work, or can one be started? Asked before a request is
+ * accepted; afterwards submit never refuses. Signals blocked.
+ */
+bool paio_pool_able(enum paio_class class);
+
+/*
+ * Called every few milliseconds: starts a thread where work is queued and none was begun since
+ * the last call, because those there are wait for something. True: work is queued.
+ */
+bool paio_pool_tick(void);
+
+/*
+ * Returns when no thread is between its check that fd is still the right file and the system
+ * call that uses fd. Those that the kernel has put to sleep in that call hold the file already.
+ * Signals blocked. Async-signal-safe.
+ */
+void paio_pool_wait_transfers(int fd);
+
+#endif

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The stream engine: pipes, sockets, terminals and everything else that makes a reader wait.
+ * No thread waits for any of them. Each descriptor has at most one operation a direction here
+ * (lanes, in order.c, see to that); it is armed in the completion thread's epoll set, once
+ * (EPOLLONESHOT), and when the set reports readiness the completion thread transfers what can be
+ * transferred without waiting.
+ *
+ * How that is done differs:
+ *   socket                   recv, send with MSG_DONTWAIT, and MSG_NOSIGNAL
+ *   pipe, and others with    preadv2, pwritev2 with RWF_NOWAIT
+ *   RWF_NOWAIT
+ *   FIFO, terminal, pipes    a private opening of /proc/self/fd/N with O_NONBLOCK, kept for
+ *   before 6.x               the one operation: it would delay end-of-file for others
+ *   master of a pty          writes: byte by byte, each after a look that there is room (opening
+ *                            it anew would make another pty)
+ *   the rest                 given back with -EOPNOTSUPP: data was ready a moment ago, a thread
+ *                            of the pool reads it. Only if another reader steals it the thread
+ *                            waits, which harms nobody else.
+ *
+ * Locks: a stream's lock (t) guards its operations and is held across the transfer, which does
+ * not wait. It is a leaf.
+ */
+#include "engine_stream.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "completion.h"
+#include "file.h"
+
+enum { IN, OUT, DIRECTIONS };
+
+enum { PTY_TURN = 256 };
+
+struct paio_stream {
+    pthread_mutex_t lock;
+    struct paio_operation *active[DIRECTIONS]; /* t */
+    int private[DIRECTIONS];                   /* t: opened anew for the active one, or -1 */
+};
+
+static struct paio_stream *stream_of(int fd)
+{
+    struct paio_descriptor *descriptor = paio_descriptor_find(fd);
+
+    return descriptor ? atomic_load_explicit(&descriptor->stream, memory_order_acquire) : NULL;
+}
+
+static unsigned direction(const struct paio_operation *operation)
+{
+    return operation->code == PAIO_READ ? IN : OUT;
+}
+
+bool paio_stream_able(int fd)
+{
+    struct paio_descriptor *descriptor = paio_descriptor_get(fd);
+    struct paio_stream *fresh, *none = NULL;
+
+    if (!descriptor || paio_completion_epoll() < 0)
+        return false;
+    if (atomic_load_explicit(&descriptor->stream, memory_order_acquire))
+        return true;
+    fresh = calloc(1, sizeof *fresh);
+    if (!fresh)
+        return false;
+    pthread_mutex_init(&fresh->lock, NULL);
+    fresh->private[IN] = fresh->private[OUT] = -1;
+    /* Release: pairs with stream_of. Kept as long as the descriptor's record is: for ever. */
+    if (!atomic_compare_exchange_strong(&descriptor->stream, &none, fresh))
+        free(fresh);
+    return true;
+}
+
+/* Arms the set for what is active. 0 or -errno. */
+static int arm(struct paio_stream *stream, int fd)
+{
+    struct epoll_event event = { .events = EPOLLONESHOT, .data.u64 = (uint64_t) fd };
+    int epoll = paio_completion_epoll();
+
+    if (stream->active[IN])
+        event.events |= EPOLLIN | EPOLLRDHUP;
+    if (stream->active[OUT])
+        event.events |= EPOLLOUT;
+    if (epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) == 0)
+        return 0;
+    if (errno == ENOENT && epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0)
+        return 0;
+    return -errno;
+}
+
+static unsigned submit(struct paio_operation **operations, unsigned count)
+{
+    unsigned refused = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        struct paio_operation *operation = operations[i];
+        struct paio_stream *stream = stream_of(operation->fd);
+
+        pthread_mutex_lock(&stream->lock);
+        stream->active[direction(operation)] = operation;
+        if (arm(stream, operation->fd) < 0) {
+            stream->active[direction(operation)] = NULL;
+            operations[refused++] = operation;
+        }
+        pthread_mutex_unlock(&stream->lock);
+    }
+    return refused;
+}
+
+/* Ends what was opened for the operation that was active in that direction. */
+static void deactivate(struct paio_stream *stream, unsigned d)
+{
+    if (stream->private[d] >= 0)
+        syscall(SYS_close, stream->private[d]);
+    stream->private[d] = -1;
+    stream->active[d] = NULL;
+}
+
+static bool cancel(struct paio_operation *operation)
+{
+    struct paio_stream *stream = stream_of(operation->fd);
+    unsigned d = direction(operation);
+    bool canceled = false;
+
+    if (!stream)
+        return false;
+    pthread_mutex_lock(&stream->lock);
+    if (stream->active[d] == operation && operation->done == 0) {
+        deactivate(stream, d);
+        canceled = true;
+    }
+    pthread_mutex_unlock(&stream->lock);
+    return canceled;
+}
+
+static ssize_t on_socket(struct paio_operation *o, char *buffer, size_t length)
+{
+    if (o->code == PAIO_READ)
+        return recv(o->fd, buffer, length, MSG_DONTWAIT);
+    return send(o->fd, buffer, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static bool is_pty_master(int fd)
+{
+    unsigned number;
+
+    return ioctl(fd, TIOCGPTN, &number) == 0;
+}
+
+/* A descriptor of the same file that never waits, or -1. */
+static int open_anew(struct paio_stream *stream, struct paio_operation *o)
+{
+    unsigned d = direction(o);
+    char path[32];
+
+    if (stream->private[d] < 0 && !is_pty_master(o->fd)) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", o->fd);
+        stream->private[d] = open(path, (d == IN ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY |
+                                            O_CLOEXEC);
+    }
+    return stream->private[d];
+}
+
+/* Writes to the master of a pty as long as there is room for one byte more. */
+static ssize_t write_pty(int fd, const char *buffer, size_t length)
+{
+    struct pollfd room = { .fd = fd, .events = POLLOUT };
+    ssize_t done = 0;
+
+    while ((size_t) done < length && done < PTY_TURN && poll(&room, 1, 0) == 1 &&
+           !(room.revents & (POLLERR | POLLNVAL))) {
+        if (write(fd, buffer + done, 1) != 1)
+            return done ? done : -1;
+        done++;
+    }
+    if (!done && length)
+        errno = EAGAIN;
+    return done || !length ? done : -1;
+}
+
+static ssize_t without_nowait(struct paio_stream *stream, struct paio_operation *o, char *buffer,
+                              size_t length)
+{
+    int fd = open_anew(stream, o);
+
+    if (fd >= 0)
+        return o->code == PAIO_READ ? read(fd, buffer, length) : write(fd, buffer, length);
+    if (o->code == PAIO_WRITE && is_pty_master(o->fd))
+        return write_pty(o->fd, buffer, length);
+    errno = EOPNOTSUPP;
+    return -1;
+}
+
+/* One transfer that does not wait: bytes, or -errno (-EAGAIN: not now; -EOPNOTSUPP: not so). */
+static ssize_t transfer(struct paio_stream *stream, struct paio_operation *o)
+{
+    struct iovec vector = { (char *) o->buffer + o->done, o->length - o->done };
+    ssize_t n;
+
+    if (vector.iov_len > PAIO_TRANSFER_MAX)
+        vector.iov_len = PAIO_TRANSFER_MAX;
+    if (!paio_identity_holds(o->fd, &o->identity))
+        return fcntl(o->fd, F_GETFD) < 0 ? -EBADF : -ECANCELED;
+    if (o->identity.type == S_IFSOCK)
+        n = on_socket(o, vector.iov_base, vector.iov_len);
+    else if (o->code == PAIO_READ)
+        n = preadv2(o->fd, &vector, 1, -1, RWF_NOWAIT);
+    else
+        n = pwritev2(o->fd, &vector, 1, -1, RWF_NOWAIT);
+    if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS) && o->identity.type != S_IFSOCK)
+        n = without_nowait(stream, o, vector.iov_base, vector.iov_len);
+    return n < 0 ? -errno : n;
+}
+
+/*
+ * Goes on with the operation of one direction: true when it is over, with its result. A read is
+ * over with its first bytes; a write when all is written, as a blocking write(2) would do it.
+ */
+static bool advance(struct paio_stream *stream, unsigned d, ssize_t *result)
+{
+    struct paio_operation *o = stream->active[d];
+    ssize_t n = transfer(stream, o);
+
+    if (n == -EAGAIN || n == -EINTR)
+        return false;
+    if (n >= 0) {
+        o->done += (size_t) n;
+        *result = (ssize_t) o->done;
+        return d == IN || n == 0 || o->done >= o->length || o->done >= PAIO_TRANSFER_MAX;
+    }
+    *result = o->done && n != -EOPNOTSUPP ? (ssize_t) o->done : n;
+    return true;
+}
+
+void paio_stream_ready(int fd, uint32_t events)
+{
+    static const uint32_t interest[] = {
+        [IN] = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR,
+        [OUT] = EPOLLOUT | EPOLLHUP | EPOLLERR,
+    };
+    struct paio_operation *over[DIRECTIONS] = { NULL, NULL };
+    struct paio_stream *stream = stream_of(fd);
+    ssize_t result[DIRECTIONS];
+
+    pthread_mutex_lock(&stream->lock);
+    for (unsigned d = 0; d < DIRECTIONS; d++) {
+        if (stream->active[d] && (events & interest[d]) && advance(stream, d, &result[d])) {
+            over[d] = stream->active[d];
+            deactivate(stream, d);
+        }
+    }
+    if ((stream->active[IN] || stream->active[OUT]) && arm(stream, fd) < 0) {
+        /* The descriptor was closed where we could not see it. */
+        for (unsigned d = 0; d < DIRECTIONS; d++) {
+            if (!stream->active[d])
+                continue;
+            over[d] = stream->active[d];
+            result[d] = over[d]->done ? (ssize_t) over[d]->done : -EBADF;
+            deactivate(stream, d);
+        }
+    }
+    pthread_mutex_unlock(&stream->lock);
+    for (unsigned d = 0; d < DIRECTIONS; d++)
+        if (over[d])
+            over[d]->complete(over[d], result[d]);
+}
+
+void paio_stream_close(int fd)
+{
+    struct paio_stream *stream = stream_of(fd);
+    struct paio_operation *partial = NULL;
+
+    if (!stream)
+        return;
+    pthread_mutex_lock(&stream->lock);
+    if (stream->active[OUT] && stream->active[OUT]->done) {
+        partial = stream->active[OUT];
+        deactivate(stream, OUT);
+    }
+    pthread_mutex_unlock(&stream->lock);
+    if (partial)
+        partial->complete(partial, (ssize_t) partial->done);
+}
+
+const struct paio_engine paio_engine_stream = {
+    .name = "stream",
+    .submit = submit,
+    .cancel = cancel,
+};

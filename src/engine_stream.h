@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Stream engine: what it offers beside the contract of engine.h.
+ */
+#ifndef PAIO_ENGINE_STREAM_H
+#define PAIO_ENGINE_STREAM_H
+
+#include "engine.h"
+
+/*
+ * Prepares the engine for requests on fd, before one is accepted: false when there is no memory
+ * or no epoll set. Signals blocked.
+ */
+bool paio_stream_able(int fd);
+
+/* epoll has reported events on fd: transfers what can be. The completion thread's. */
+void paio_stream_ready(int fd, uint32_t events);
+
+/*
+ * fd is about to be closed: a write that has moved some of its bytes ends here, with their
+ * number. Signals blocked.
+ */
+void paio_stream_close(int fd);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Descriptors and files: what the library knows of the numbers that callers use, and of the
+ * files behind them.
+ */
+#ifndef PAIO_FILE_H
+#define PAIO_FILE_H
+
+#include <sys/stat.h>
+
+#include "engine.h"
+
+/* Kind of file: which ways are open to its requests. */
+enum paio_kind {
+    PAIO_KIND_REGULAR = 1, /* regular file or block device */
+    PAIO_KIND_SOCKET,
+    PAIO_KIND_STREAM, /* pipe, FIFO, terminal, eventfd, inotify, … */
+    PAIO_KIND_OTHER,  /* directory, seekable character device: the pool */
+};
+
+/* What fcntl(F_GETFL) and fstat say of a descriptor. */
+struct paio_look {
+    enum paio_kind kind;
+    int flags; /* as F_GETFL */
+    struct paio_identity identity;
+};
+
+/*
+ * What is remembered of a descriptor for the way in the caller: a set of bits, 0 for nothing.
+ * A stale value costs a read some time and nothing else.
+ */
+enum {
+    PAIO_KNOWN = 1,     /* the other bits mean something */
+    PAIO_BUFFERED = 2,  /* a regular file, not O_DIRECT */
+    PAIO_MEMORY = 4,    /* on tmpfs: no device to wait for, and no RWF_NOWAIT */
+    PAIO_NO_NOWAIT = 8, /* its filesystem has no RWF_NOWAIT */
+};
+
+struct paio_stream;
+
+/*
+ * Descriptor: one number of the process. Made when first used, kept for ever (a number costs
+ * 48 bytes), so that it can be looked at without a lock.
+ */
+struct paio_descriptor {
+    _Atomic uint32_t memory;   /* PAIO_KNOWN, … */
+    _Atomic uint32_t uses;     /* reads since memory was refreshed */
+    _Atomic uint32_t requests; /* accepted and not yet left: close looks at it */
+    _Atomic(struct paio_file *) own;       /* its private file record: streams */
+    _Atomic(struct paio_stream *) stream;  /* the stream engine's */
+};
+
+/*
+ * File: what orders the requests on one file. Regular files are found by identity, so that
+ * descriptors of one file share the record and aio_fsync waits for all of them; streams, and
+ * everything under LIBPOSIX_AIO_ORDER=descriptor, have one a descriptor.
+ *
+ * Lock key: (f) the file's lock, (h) the lock of its hash bucket, (p) the pool's lock.
+ */
+struct paio_file {
+    pthread_mutex_t lock;
+    struct paio_link hash;          /* h: bucket, or free list */
+    struct paio_identity identity;  /* h */
+    unsigned references;            /* h: requests in flight; private records are never freed */
+    bool private;                   /* constant while referenced */
+    struct paio_link in_flight;     /* f: data requests and waiting barriers, as submitted */
+    struct paio_link syncs;         /* f: barriers that have started */
+    struct paio_link lane[2];       /* f: one at a time: reads, writes */
+    struct paio_flow flow[PAIO_CLASSES]; /* p */
+};
+
+/* Forgets everything. For start-up and a forked child, while there is one thread. */
+void paio_file_reset(void);
+
+/* The record of fd, or NULL (a number beyond the table, or no memory). Lock-free unless new. */
+struct paio_descriptor *paio_descriptor_get(int fd);
+
+/* The record of fd if there is one. Lock-free, async-signal-safe. */
+struct paio_descriptor *paio_descriptor_find(int fd);
+
+/* The smallest number from fd up that has a record, or -1. Lock-free, async-signal-safe. */
+int paio_descriptor_next(int fd);
+
+/* Asks the kernel what fd is. 0 or -EBADF. */
+int paio_descriptor_look(int fd, struct paio_look *look);
+
+/* The bits remembered of fd, asked anew every 64th time. 0: fd is not open. */
+uint32_t paio_descriptor_recall(struct paio_descriptor *descriptor, int fd);
+
+/* Remembers one bit more. */
+void paio_descriptor_learn(struct paio_descriptor *descriptor, uint32_t bit);
+
+/* Forgets what was remembered of fd: its number may stand for another file from now on. */
+void paio_descriptor_forget(struct paio_descriptor *descriptor);
+
+/* Does identity still describe the file behind fd? */
+bool paio_identity_holds(int fd, const struct paio_identity *identity);
+
+/*
+ * The record that orders requests on descriptor, with a reference, or NULL when memory is
+ * short. Signals blocked. paio_file_put gives the reference back.
+ */
+struct paio_file *paio_file_get(struct paio_descriptor *descriptor, const struct paio_look *look);
+void paio_file_put(struct paio_file *file);
+
+/* As paio_file_get, but NULL when nothing is in flight there. */
+struct paio_file *paio_file_busy(struct paio_descriptor *descriptor,
+                                 const struct paio_look *look);
+
+#endif

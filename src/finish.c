@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The way up, from an engine's result: publish -> wake -> notify -> group -> next in order.
+ *
+ * Publishing is lock-free, for aio_error does it too, in a handler perhaps; the rest takes locks.
+ * So the kernel engine's completions are published at once and then put on a stack, `settled`,
+ * from which whoever may take locks does the rest: the waiter that reaped them, or the completion
+ * thread, or the next call that submits. The pool and the streams complete on threads of the
+ * library, and do all of it themselves.
+ *
+ * After publishing, the control block is not touched. The request lives until its notification
+ * has been delivered, and is freed by paio_notify's release.
+ */
+#include "dispatch.h"
+#include "completion.h"
+#include "engine_kernel.h"
+#include "engine_stream.h"
+#include "order.h"
+#include "process.h"
+#include "stats.h"
+#include "waiter.h"
+
+static _Atomic(struct paio_request *) settled;
+
+void paio_finish_reset(void)
+{
+    atomic_store(&settled, NULL);
+}
+
+void paio_accepted(struct paio_request *request, int change)
+{
+    atomic_fetch_add(&request->descriptor->requests, (uint32_t) change);
+    if (request->file_write)
+        atomic_fetch_add(&paio_process_writes, (uint32_t) change);
+    paio_stats_outstanding(change);
+}
+
+static enum paio_way way_of(const struct paio_operation *operation)
+{
+    const struct paio_engine *engine = atomic_load(&operation->engine);
+
+    return engine == &paio_engine_kernel ? PAIO_WAY_KERNEL
+           : engine == &paio_engine_stream ? PAIO_WAY_STREAM
+                                           : PAIO_WAY_POOL;
+}
+
+static void publish(struct paio_request *request, ssize_t result)
+{
+    struct aiocb *cb = atomic_load_explicit(&request->cb, memory_order_relaxed);
+    uint32_t buckets;
+
+    if (result == -ECANCELED)
+        paio_stats_count(PAIO_STAT_CANCELED);
+    else
+        paio_stats_done(request->operation.code, way_of(&request->operation), request->accepted);
+    buckets = paio_publish(cb, result);
+    atomic_store_explicit(&request->published, true, memory_order_release);
+    paio_waiter_wake(buckets);
+}
+
+static void release(struct paio_notice *notice)
+{
+    paio_request_free(paio_request_of_notice(notice));
+}
+
+/* All that follows publishing. The request is gone afterwards. */
+static void finish(struct paio_request *request)
+{
+    struct paio_request *group = request->group;
+    struct paio_link start;
+
+    paio_list_init(&start);
+    paio_order_leave(request, &start);
+    paio_accepted(request, -1);
+    if (request->counted)
+        paio_completion_work(-1);
+    request->notice.release = release;
+    paio_notify(&request->notice);
+    if (group)
+        paio_group_leave(group);
+    paio_dispatch_start(&start);
+    paio_completion_request(-1);
+}
+
+void paio_group_leave(struct paio_request *group)
+{
+    if (atomic_fetch_sub(&group->left, 1) == 1) {
+        group->notice.release = release;
+        paio_notify(&group->notice);
+    }
+}
+
+/* Is there more to do than the kernel did without waiting? */
+static bool incomplete(const struct paio_operation *operation, ssize_t result)
+{
+    if (result == -EAGAIN || result == -EOPNOTSUPP)
+        return true;
+    return result > 0 && operation->done < operation->length &&
+           operation->done < PAIO_TRANSFER_MAX;
+}
+
+void paio_finish_later(struct paio_operation *operation, ssize_t result)
+{
+    struct paio_request *request = paio_request_of(operation);
+    struct paio_request *next = atomic_load_explicit(&settled, memory_order_relaxed);
+
+    if (result > 0)
+        operation->done += (size_t) result;
+    request->carry_on = incomplete(operation, result);
+    if (!request->carry_on)
+        publish(request, operation->done ? (ssize_t) operation->done : result);
+    /* Release: pairs with the acquire exchange of paio_dispatch_settle. */
+    do {
+        request->next = next;
+    } while (!atomic_compare_exchange_weak_explicit(&settled, &next, request, memory_order_release,
+                                                    memory_order_relaxed));
+}
+
+static void carry_on(struct paio_request *request)
+{
+    enum paio_class class = request->operation.class;
+
+    request->carry_on = false;
+    paio_stats_count(PAIO_STAT_CARRIED_ON);
+    paio_dispatch_to_pool(request, class);
+}
+
+void paio_dispatch_settle(void)
+{
+    struct paio_request *request, *next, *in_order = NULL;
+
+    if (!atomic_load_explicit(&settled, memory_order_relaxed))
+        return;
+    request = atomic_exchange_explicit(&settled, NULL, memory_order_acquire);
+    for (; request; request = next) {
+        next = request->next;
+        request->next = in_order;
+        in_order = request;
+    }
+    for (; in_order; in_order = next) {
+        next = in_order->next;
+        if (in_order->carry_on)
+            carry_on(in_order);
+        else
+            finish(in_order);
+    }
+}
+
+void paio_finish_now(struct paio_operation *operation, ssize_t result)
+{
+    struct paio_request *request = paio_request_of(operation);
+
+    if (result == -EOPNOTSUPP && way_of(operation) == PAIO_WAY_STREAM) {
+        /* No way without waiting, but data is there: a thread of the pool takes it. */
+        paio_completion_work(1);
+        request->counted = true;
+        paio_dispatch_to_pool(request, PAIO_CLASS_STREAM);
+        return;
+    }
+    publish(request, result);
+    finish(request);
+}
+
+unsigned paio_dispatch_reap(void)
+{
+    sigset_t saved;
+    unsigned count;
+
+    paio_signals_block(&saved);
+    count = paio_kernel_reap();
+    paio_dispatch_settle();
+    paio_kernel_refill();
+    paio_signals_restore(&saved);
+    return count;
+}
+
+/* Publishes what nobody waits for yet. */
+static void publish_fresh(const struct paio_call *call, ssize_t result, uint64_t began)
+{
+    uint64_t error = result < 0 ? (uint64_t) (uint32_t) -result : 0;
+
+    paio_stats_done(call->code, PAIO_WAY_INLINE, began);
+    call->cb->__return_value = result < 0 ? -1 : result;
+    /* Release: pairs with the acquire of aio_error in whichever thread calls it. */
+    atomic_store_explicit(paio_status(call->cb), error, memory_order_release);
+}
+
+/* A notice of event that stands alone, or NULL. */
+static struct paio_notice *make_notice(const struct sigevent *event)
+{
+    struct paio_request *carrier = NULL;
+
+    if (paio_completion_start() && paio_notify_able(event))
+        carrier = paio_request_allocate(NULL);
+    if (!carrier)
+        return NULL;
+    carrier->notice.event = *event;
+    carrier->notice.release = release;
+    return &carrier->notice;
+}
+
+int paio_finish_in_caller(const struct paio_call *call, ssize_t result, uint64_t began)
+{
+    const struct timespec pause = { .tv_nsec = 1000000 };
+    const struct sigevent event = *call->event;
+    bool published = event.sigev_notify != SIGEV_THREAD;
+    struct paio_notice *notice;
+    sigset_t saved;
+
+    if (published) {
+        publish_fresh(call, result, began);
+        if (paio_notify_at_once(&event))
+            return 0;
+    }
+    paio_signals_block(&saved);
+    notice = make_notice(&event);
+    while (!notice && published && !paio_notify_at_once(&event)) {
+        /* The signal cannot be queued now, and there is no memory to remember it. */
+        nanosleep(&pause, NULL);
+        notice = make_notice(&event);
+    }
+    if (notice && !published)
+        publish_fresh(call, result, began);
+    if (notice)
+        paio_notify(notice);
+    paio_signals_restore(&saved);
+    return notice || published ? 0 : -EAGAIN;
+}
+
+int paio_dispatch_cancel(int fd, const struct aiocb *cb)
+{
+    struct paio_descriptor *descriptor = paio_descriptor_find(fd);
+    struct paio_request *request = cb ? paio_request_find(cb) : NULL;
+    struct paio_link canceled, *link;
+    struct paio_file *file = NULL;
+    struct paio_look look;
+    unsigned left = 0;
+    sigset_t saved;
+    bool any;
+
+    paio_signals_block(&saved);
+    paio_list_init(&canceled);
+    if (request)
+        file = atomic_load_explicit(&request->file, memory_order_relaxed);
+    else if (!cb && descriptor && paio_descriptor_look(fd, &look) == 0)
+        file = paio_file_busy(descriptor, &look);
+    if (file)
+        left = paio_order_cancel(file, cb, fd, &canceled);
+    if (file && !cb)
+        paio_file_put(file);
+    any = !paio_list_empty(&canceled);
+    while ((link = paio_list_pop(&canceled)))
+        paio_finish_now(paio_container(link, struct paio_operation, link), -ECANCELED);
+    paio_signals_restore(&saved);
+    return left ? AIO_NOTCANCELED : any ? AIO_CANCELED : AIO_ALLDONE;
+}

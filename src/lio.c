@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * lio_listio: submits a list, with as many operations to an io_submit as there are, and waits
+ * for all of it or arranges for one notification when all of it is done.
+ *
+ * LIO_WAIT keeps nothing but the control blocks: it waits for each in turn. A signal that
+ * interrupts it leaves nothing behind. LIO_NOWAIT has a group, which counts what is in flight,
+ * plus one for the call itself, and notifies when nothing is left.
+ */
+#include "completion.h"
+#include "submit.h"
+#include "waiter.h"
+
+struct listing {
+    struct paio_batch batch;
+    struct paio_request *group;
+    bool short_of_resources;
+};
+
+/* An entry that was not accepted says so itself. */
+static void reject(struct aiocb *cb, int error)
+{
+    cb->__return_value = -1;
+    atomic_store_explicit(paio_status(cb), (uint64_t) (uint32_t) -error, memory_order_release);
+}
+
+static void submit_entry(struct listing *listing, struct aiocb *cb)
+{
+    struct paio_call call = { .cb = cb, .event = &cb->aio_sigevent, .group = listing->group };
+    int error;
+    size_t done = 0;
+
+    call.code = cb->aio_lio_opcode == LIO_READ ? PAIO_READ : PAIO_WRITE;
+    if (cb->aio_lio_opcode != LIO_READ && cb->aio_lio_opcode != LIO_WRITE) {
+        reject(cb, -EINVAL);
+        return;
+    }
+    error = paio_submit_check(&call);
+    if (error) {
+        /* A control block in flight is its first request's. */
+        if (!paio_in_progress(cb) || !paio_request_find(cb))
+            reject(cb, error);
+        return;
+    }
+    if (!paio_submit_inline(&call, &done, &error))
+        error = paio_dispatch_accept(&call, done, &listing->batch);
+    if (error) {
+        listing->short_of_resources = true;
+        reject(cb, error);
+    }
+}
+
+static void submit_list(struct listing *listing, struct aiocb *const list[], int count)
+{
+    for (int i = 0; i < count; i++)
+        if (list[i] && list[i]->aio_lio_opcode != LIO_NOP)
+            submit_entry(listing, list[i]);
+    paio_dispatch_flush(&listing->batch);
+}
+
+/* 0 when all are done, -EIO if any failed, or why the wait ended. */
+static int wait_all(struct aiocb *const list[], int count)
+{
+    bool failed = false;
+
+    for (int i = 0; i < count; i++) {
+        const struct aiocb *each = list[i];
+        int error = 0;
+
+        if (!each || each->aio_lio_opcode == LIO_NOP)
+            continue;
+        if (paio_in_progress(each))
+            error = paio_wait_any(&each, 1, NULL);
+        if (error)
+            return error;
+        failed = failed || paio_status_error(atomic_load(paio_status(each))) != 0;
+    }
+    return failed ? -EIO : 0;
+}
+
+/* The group of a list that is to be notified of, with one to leave: the call itself. */
+static struct paio_request *make_group(const struct sigevent *event)
+{
+    struct paio_request *group = NULL;
+
+    if (paio_completion_start() && paio_notify_able(event))
+        group = paio_request_allocate(NULL);
+    if (group) {
+        group->notice.event = *event;
+        atomic_store(&group->left, 1);
+    }
+    return group;
+}
+
+static int list_io(struct aiocb *const list[], int count, const struct sigevent *event)
+{
+    struct listing listing = { .group = NULL };
+    sigset_t saved;
+
+    paio_signals_block(&saved);
+    if (event && event->sigev_notify != SIGEV_NONE) {
+        listing.group = make_group(event);
+        if (!listing.group) {
+            paio_signals_restore(&saved);
+            return -EAGAIN;
+        }
+    }
+    submit_list(&listing, list, count);
+    paio_dispatch_settle();
+    if (listing.group)
+        paio_group_leave(listing.group);
+    paio_signals_restore(&saved);
+    return listing.short_of_resources ? -EAGAIN : 0;
+}
+
+PAIO_EXPORT int lio_listio(int mode, struct aiocb *const list[], int count, struct sigevent *event)
+{
+    int saved = errno, error;
+
+    error = (mode != LIO_WAIT && mode != LIO_NOWAIT) || count < 0 ? -EINVAL : 0;
+    if (!error) {
+        paio_process_start();
+        error = list_io(list, count, mode == LIO_NOWAIT ? event : NULL);
+    }
+    if (!error && mode == LIO_WAIT)
+        error = wait_all(list, count);
+    errno = error ? -error : saved;
+    return error ? -1 : 0;
+}
+
+#pragma GCC diagnostic ignored "-Wattribute-alias"
+__attribute__((alias("lio_listio"), visibility("default"))) int
+lio_listio64(int mode, struct aiocb64 *const list[], int count, struct sigevent *event);

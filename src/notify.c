@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Signals are sent by whoever completes the request; when the process may not queue more of
+ * them (RLIMIT_SIGPENDING) they wait in line and the completion thread tries again.
+ *
+ * Calls (SIGEV_THREAD) run on threads that are used again as long as each call leaves its thread
+ * as it found it. A thread ends, and its thread-specific data with it, when a call has set any,
+ * has called pthread_exit, or was canceled. While a call blocks, others are served by the other
+ * threads; when all block, the completion thread adds one each tick. With attributes of the
+ * caller's, each call gets a thread made to them.
+ *
+ * No thread is started but by paio_notify_able (in a call that submits), by the completion
+ * thread, and by the threads here: paio_notify may run in a signal handler.
+ *
+ * Locks: notify.lock (n) is a leaf.
+ */
+#include "notify.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "completion.h"
+#include "stats.h"
+
+enum { IDLE_SECONDS = 1, KEYS = PTHREAD_KEYS_MAX };
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct paio_link signals;      /* n: notices that the kernel had no room for */
+    struct paio_link calls;        /* n: notices that wait for a thread */
+    _Atomic uint32_t waiting;      /* n to write: length of signals */
+    unsigned threads, idle;        /* n */
+    unsigned begun, begun_before;  /* n: calls begun; at the last tick */
+} notify = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+void paio_notify_reset(void)
+{
+    pthread_condattr_t attributes;
+
+    pthread_mutex_init(&notify.lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&notify.wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    paio_list_init(&notify.signals);
+    paio_list_init(&notify.calls);
+    atomic_store(&notify.waiting, 0);
+    notify.threads = notify.idle = 0;
+}
+
+/* 0 also for a signal that does not exist: that must not change the result of the I/O. */
+static int send_signal(const struct sigevent *event)
+{
+    int saved = errno, error = 0;
+    siginfo_t info;
+
+    memset(&info, 0, sizeof info);
+    info.si_signo = event->sigev_signo;
+    info.si_code = SI_ASYNCIO;
+    info.si_pid = getpid();
+    info.si_uid = getuid();
+    info.si_value = event->sigev_value;
+    if (event->sigev_notify == SIGEV_SIGNAL)
+        error = (int) syscall(SYS_rt_sigqueueinfo, info.si_pid, info.si_signo, &info);
+    else
+        error = (int) syscall(SYS_rt_tgsigqueueinfo, info.si_pid, event->_sigev_un._tid,
+                              info.si_signo, &info);
+    error = error < 0 && errno == EAGAIN ? -EAGAIN : 0;
+    errno = saved;
+    if (!error)
+        paio_stats_count(PAIO_STAT_NOTIFY_SIGNAL);
+    return error;
+}
+
+static bool is_signal(const struct sigevent *event)
+{
+    return event->sigev_notify == SIGEV_SIGNAL || event->sigev_notify == SIGEV_THREAD_ID;
+}
+
+bool paio_notify_at_once(const struct sigevent *event)
+{
+    if (event->sigev_notify == SIGEV_THREAD)
+        return false;
+    return !is_signal(event) || (!atomic_load(&notify.waiting) && send_signal(event) == 0);
+}
+
+/* Which keys of thread-specific data have a value in this thread. */
+static void note_keys(unsigned long set[], unsigned words)
+{
+    const unsigned bits = sizeof set[0] * CHAR_BIT;
+
+    memset(set, 0, words * sizeof set[0]);
+    for (unsigned key = 0; key < words * bits; key++)
+        if (pthread_getspecific(key))
+            set[key / bits] |= 1ul << key % bits;
+}
+
+/* Has anything been left in this thread that was not there when it started? */
+static bool left_something(const unsigned long before[], unsigned words)
+{
+    unsigned long now[KEYS / (sizeof(long) * CHAR_BIT)];
+
+    note_keys(now, words);
+    return memcmp(now, before, words * sizeof now[0]) != 0;
+}
+
+static void thread_ends(void *unused)
+{
+    sigset_t saved;
+
+    (void) unused;
+    paio_signals_block(&saved);
+    pthread_mutex_lock(&notify.lock);
+    notify.threads--;
+    pthread_mutex_unlock(&notify.lock);
+}
+
+static void call(const struct sigevent *event, const sigset_t *mask)
+{
+    paio_stats_count(PAIO_STAT_NOTIFY_THREAD);
+    pthread_sigmask(SIG_SETMASK, mask, NULL);
+    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+    event->sigev_notify_function(event->sigev_value);
+    pthread_testcancel();
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+}
+
+/* A thread that the caller's attributes made. */
+static void *call_once(void *argument)
+{
+    struct paio_notice *notice = argument;
+    struct sigevent event = notice->event;
+    sigset_t mask, saved;
+
+    paio_signals_block(&saved);
+    if (pthread_attr_getsigmask_np(event.sigev_notify_attributes, &mask) != 0)
+        sigemptyset(&mask);
+    notice->release(notice);
+    call(&event, &mask);
+    return NULL;
+}
+
+/* True: a thread made to the caller's attributes has it now. False: they cannot be honored. */
+static bool with_attributes(struct paio_notice *notice)
+{
+    pthread_attr_t *attributes = notice->event.sigev_notify_attributes;
+    const struct timespec pause = { .tv_nsec = 1000000 };
+    pthread_t thread;
+    int error;
+
+    while ((error = pthread_create(&thread, attributes, call_once, notice)) == EAGAIN)
+        nanosleep(&pause, NULL);
+    return error == 0;
+}
+
+/* Waits for a call to make, or NULL when there was none for a while. Under the lock. */
+static struct paio_notice *next_call(void)
+{
+    struct timespec until;
+    struct paio_link *link;
+    int error = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += IDLE_SECONDS;
+    notify.idle++;
+    while (!error && paio_list_empty(&notify.calls))
+        error = pthread_cond_timedwait(&notify.wake, &notify.lock, &until);
+    notify.idle--;
+    link = paio_list_pop(&notify.calls);
+    if (!link)
+        return NULL;
+    notify.begun++;
+    paio_completion_work(-1);
+    return paio_container(link, struct paio_notice, link);
+}
+
+static void *serve_calls(void *unused)
+{
+    enum { WORDS = KEYS / (sizeof(long) * CHAR_BIT) };
+    unsigned long keys[WORDS];
+    struct paio_notice *notice;
+    sigset_t all, none;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    pthread_setname_np(pthread_self(), "posix-aio/call");
+    sigfillset(&all);
+    sigemptyset(&none);
+    note_keys(keys, WORDS);
+    pthread_cleanup_push(thread_ends, unused);
+    do {
+        struct sigevent event;
+
+        pthread_mutex_lock(&notify.lock);
+        notice = next_call();
+        pthread_mutex_unlock(&notify.lock);
+        if (!notice)
+            break;
+        event = notice->event;
+        if (event.sigev_notify_attributes && with_attributes(notice))
+            continue;
+        notice->release(notice);
+        call(&event, &none);
+        pthread_sigmask(SIG_SETMASK, &all, NULL);
+    } while (!left_something(keys, WORDS));
+    pthread_cleanup_pop(1);
+    return NULL;
+}
+
+/* One thread more. Under the lock. */
+static bool start_thread(void)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    int error;
+
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    error = pthread_create(&thread, &attributes, serve_calls, NULL);
+    pthread_attr_destroy(&attributes);
+    if (!error)
+        notify.threads++;
+    return !error;
+}
+
+bool paio_notify_able(const struct sigevent *event)
+{
+    bool able;
+
+    if (event->sigev_notify != SIGEV_THREAD)
+        return true;
+    pthread_mutex_lock(&notify.lock);
+    able = notify.threads || start_thread();
+    pthread_mutex_unlock(&notify.lock);
+    return able;
+}
+
+void paio_notify(struct paio_notice *notice)
+{
+    if (paio_notify_at_once(&notice->event)) {
+        notice->release(notice);
+        return;
+    }
+    paio_completion_work(1);
+    pthread_mutex_lock(&notify.lock);
+    if (notice->event.sigev_notify == SIGEV_THREAD) {
+        paio_list_append(&notify.calls, &notice->link);
+        if (notify.idle)
+            pthread_cond_signal(&notify.wake);
+    } else {
+        paio_list_append(&notify.signals, &notice->link);
+        atomic_fetch_add(&notify.waiting, 1);
+    }
+    pthread_mutex_unlock(&notify.lock);
+    paio_completion_wake();
+}
+
+/* Sends what waits in line, until the kernel has no more room. */
+static void send_waiting(void)
+{
+    struct paio_link *first;
+
+    while (atomic_load(&notify.waiting)) {
+        struct paio_notice *notice;
+
+        pthread_mutex_lock(&notify.lock);
+        first = notify.signals.next;
+        notice = paio_container(first, struct paio_notice, link);
+        if (send_signal(&notice->event) < 0) {
+            pthread_mutex_unlock(&notify.lock);
+            return;
+        }
+        paio_list_remove(first);
+        atomic_fetch_sub(&notify.waiting, 1);
+        pthread_mutex_unlock(&notify.lock);
+        notice->release(notice);
+        paio_completion_work(-1);
+    }
+}
+
+bool paio_notify_tick(void)
+{
+    bool waiting;
+
+    send_waiting();
+    pthread_mutex_lock(&notify.lock);
+    waiting = !paio_list_empty(&notify.calls);
+    if (waiting && !notify.idle && notify.begun == notify.begun_before)
+        start_thread();
+    notify.begun_before = notify.begun;
+    waiting = waiting || !paio_list_empty(&notify.signals);
+    pthread_mutex_unlock(&notify.lock);
+    return waiting;
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Each file record has one list of what is in flight, in the order of submission, and two lanes.
+ *
+ *   in_flight: requests that move data, started or not, and barriers that wait. A barrier starts
+ *              when it comes to the head: nothing older is left. It then moves to syncs, for what
+ *              is behind it does not wait for it. Looking at the head only, when the head
+ *              leaves, makes the cost of a request independent of how many are in flight.
+ *   lane:      the request at the head of a lane has started, the rest wait.
+ *
+ * All of it under the file's lock (f). Under it the engine's cancel may take the engine's lock.
+ */
+#include "order.h"
+
+static bool is_sync(const struct paio_request *request)
+{
+    return request->operation.code >= PAIO_FSYNC;
+}
+
+static bool waits(const struct paio_request *request)
+{
+    return atomic_load_explicit(&request->state, memory_order_relaxed) == PAIO_WAITING;
+}
+
+static bool unpublished(const struct paio_request *request)
+{
+    return !atomic_load_explicit(&request->published, memory_order_acquire);
+}
+
+static struct paio_request *in_flight_of(struct paio_link *link)
+{
+    return paio_container(link, struct paio_request, in_file);
+}
+
+bool paio_order_enter(struct paio_request *request, struct paio_file *file, enum paio_lane lane)
+{
+    bool start = true;
+
+    pthread_mutex_lock(&file->lock);
+    atomic_store_explicit(&request->file, file, memory_order_relaxed);
+    if (is_sync(request) && lane == PAIO_NO_LANE) {
+        start = paio_list_empty(&file->in_flight);
+        paio_list_append(start ? &file->syncs : &file->in_flight, &request->in_file);
+    } else {
+        paio_list_append(&file->in_flight, &request->in_file);
+    }
+    if (lane != PAIO_NO_LANE) {
+        request->lane = &file->lane[lane];
+        start = paio_list_empty(request->lane);
+        paio_list_append(request->lane, &request->in_lane);
+    }
+    paio_request_move(request, start ? PAIO_STARTED : PAIO_WAITING);
+    pthread_mutex_unlock(&file->lock);
+    return start;
+}
+
+static void hand_out(struct paio_request *request, struct paio_link *start)
+{
+    paio_request_move(request, PAIO_STARTED);
+    paio_list_append(start, &request->operation.link);
+}
+
+/* Starts the barriers that have come to the head. */
+static void open_barriers(struct paio_file *file, struct paio_link *start)
+{
+    while (!paio_list_empty(&file->in_flight)) {
+        struct paio_request *head = in_flight_of(file->in_flight.next);
+
+        /* One that is not waiting has been canceled, and is about to leave by itself. */
+        if (!is_sync(head) || head->lane || !waits(head))
+            return;
+        paio_list_remove(&head->in_file);
+        paio_list_append(&file->syncs, &head->in_file);
+        hand_out(head, start);
+    }
+}
+
+static void leave_lane(struct paio_request *request, struct paio_link *start)
+{
+    bool was_head = request->lane->next == &request->in_lane;
+    struct paio_request *next;
+
+    paio_list_remove(&request->in_lane);
+    if (!was_head || paio_list_empty(request->lane))
+        return;
+    next = paio_container(request->lane->next, struct paio_request, in_lane);
+    if (waits(next))
+        hand_out(next, start);
+}
+
+void paio_order_leave(struct paio_request *request, struct paio_link *start)
+{
+    struct paio_file *file = atomic_load_explicit(&request->file, memory_order_relaxed);
+
+    pthread_mutex_lock(&file->lock);
+    paio_list_remove(&request->in_file);
+    if (request->lane)
+        leave_lane(request, start);
+    open_barriers(file, start);
+    atomic_store_explicit(&request->file, NULL, memory_order_relaxed);
+    paio_request_move(request, PAIO_LEFT);
+    pthread_mutex_unlock(&file->lock);
+    paio_file_put(file);
+}
+
+/*
+ * Takes one request back under the file's lock, if nothing of it was carried out. A request that
+ * waits becomes STARTED, its result to be ECANCELED: it stays on the lists until it leaves, which
+ * keeps its place (a barrier behind it opens when it has gone).
+ */
+static bool take_back(struct paio_request *request)
+{
+    struct paio_operation *operation = &request->operation;
+    const struct paio_engine *engine = atomic_load(&operation->engine);
+
+    if (waits(request)) {
+        paio_request_move(request, PAIO_STARTED);
+        return true;
+    }
+    if (!engine || !engine->cancel(operation))
+        return false;
+    atomic_store(&operation->engine, NULL);
+    return true;
+}
+
+static unsigned cancel_list(struct paio_link *list, int fd, struct paio_link *canceled)
+{
+    unsigned left = 0;
+
+    for (struct paio_link *l = list->next; l != list; l = l->next) {
+        struct paio_request *each = in_flight_of(l);
+
+        if (each->operation.fd != fd || !unpublished(each))
+            continue;
+        if (take_back(each))
+            paio_list_append(canceled, &each->operation.link);
+        else
+            left++;
+    }
+    return left;
+}
+
+unsigned paio_order_cancel(struct paio_file *file, const struct aiocb *cb, int fd,
+                           struct paio_link *canceled)
+{
+    struct paio_request *request;
+    unsigned left = 0;
+
+    pthread_mutex_lock(&file->lock);
+    if (!cb) {
+        left = cancel_list(&file->in_flight, fd, canceled);
+        left += cancel_list(&file->syncs, fd, canceled);
+    } else if ((request = paio_request_find(cb)) && unpublished(request) &&
+               atomic_load_explicit(&request->file, memory_order_relaxed) == file) {
+        if (take_back(request))
+            paio_list_append(canceled, &request->operation.link);
+        else
+            left = 1;
+    }
+    pthread_mutex_unlock(&file->lock);
+    return left;
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The slab of requests. Chunks are added when the free list is empty and are never given back,
+ * so that memory follows the greatest number ever outstanding and a request, once made, can be
+ * looked at for ever: paio_request_find reads it without a lock and believes it only when the
+ * generation and the control block agree.
+ *
+ * Locks: slab.lock (s) guards the free list and the chunk table's growth. It is a leaf.
+ */
+#include "request.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { CHUNK = 128, CHUNKS = 1 << 16 };
+
+static struct {
+    pthread_mutex_t lock;
+    struct paio_request *free;                      /* s */
+    uint32_t chunks;                                /* s */
+    _Atomic(struct paio_request *) chunk[CHUNKS];   /* s to write; read by anyone */
+} slab = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void put(struct paio_request *request)
+{
+    request->next = slab.free;
+    slab.free = request;
+}
+
+static bool grow(void)
+{
+    struct paio_request *chunk;
+
+    if (slab.chunks == CHUNKS)
+        return false;
+    chunk = mmap(NULL, CHUNK * sizeof *chunk, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (chunk == MAP_FAILED)
+        return false;
+    for (uint32_t i = CHUNK; i-- > 0;) {
+        chunk[i].index = slab.chunks * CHUNK + i;
+        put(&chunk[i]);
+    }
+    /* Release: pairs with the acquire of paio_request_find. */
+    atomic_store_explicit(&slab.chunk[slab.chunks++], chunk, memory_order_release);
+    return true;
+}
+
+void paio_request_reset(void)
+{
+    pthread_mutex_init(&slab.lock, NULL);
+    slab.free = NULL;
+    for (uint32_t c = slab.chunks; c-- > 0;) {
+        struct paio_request *chunk = atomic_load_explicit(&slab.chunk[c], memory_order_relaxed);
+
+        for (uint32_t i = CHUNK; i-- > 0;) {
+            atomic_store_explicit(&chunk[i].cb, NULL, memory_order_relaxed);
+            paio_request_move(&chunk[i], PAIO_FREE);
+            put(&chunk[i]);
+        }
+    }
+}
+
+void paio_request_reserve(unsigned count)
+{
+    pthread_mutex_lock(&slab.lock);
+    while (slab.chunks < CHUNKS && slab.chunks * CHUNK < count && grow())
+        ;
+    pthread_mutex_unlock(&slab.lock);
+}
+
+struct paio_request *paio_request_allocate(struct aiocb *cb)
+{
+    struct paio_request *request = NULL;
+    uint32_t generation;
+
+    pthread_mutex_lock(&slab.lock);
+    if (slab.free || grow()) {
+        request = slab.free;
+        slab.free = request->next;
+    }
+    pthread_mutex_unlock(&slab.lock);
+    if (!request)
+        return NULL;
+    memset(&request->operation, 0, offsetof(struct paio_operation, iocb));
+    generation = atomic_load_explicit(&request->generation, memory_order_relaxed) + 1;
+    atomic_store_explicit(&request->generation, generation, memory_order_relaxed);
+    atomic_store_explicit(&request->file, NULL, memory_order_relaxed);
+    request->group = NULL;
+    request->in_lane.next = NULL;
+    request->lane = NULL;
+    request->chosen = NULL;
+    request->carry_on = request->counted = request->file_write = false;
+    atomic_store_explicit(&request->published, false, memory_order_relaxed);
+    request->accepted = 0;
+    if (cb) {
+        cb->__abs_prio = (int) request->index;
+        cb->__policy = (int) generation;
+    }
+    paio_request_move(request, PAIO_NEW);
+    /* Release: whoever finds this control block here sees its generation. */
+    atomic_store_explicit(&request->cb, cb, memory_order_release);
+    return request;
+}
+
+void paio_request_free(struct paio_request *request)
+{
+    atomic_store_explicit(&request->cb, NULL, memory_order_relaxed);
+    paio_request_move(request, PAIO_FREE);
+    pthread_mutex_lock(&slab.lock);
+    put(request);
+    pthread_mutex_unlock(&slab.lock);
+}
+
+struct paio_request *paio_request_find(const struct aiocb *cb)
+{
+    uint32_t index = (uint32_t) cb->__abs_prio;
+    struct paio_request *request;
+
+    if (index / CHUNK >= CHUNKS)
+        return NULL;
+    request = atomic_load_explicit(&slab.chunk[index / CHUNK], memory_order_acquire);
+    if (!request)
+        return NULL;
+    request += index % CHUNK;
+    if (atomic_load_explicit(&request->cb, memory_order_acquire) != cb ||
+        atomic_load_explicit(&request->generation, memory_order_relaxed) !=
+            (uint32_t) cb->__policy)
+        return NULL;
+    return request;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Submission: what aio_read, aio_write, aio_fsync and each entry of lio_listio have in common.
+ */
+#ifndef PAIO_SUBMIT_H
+#define PAIO_SUBMIT_H
+
+#include "dispatch.h"
+#include "process.h"
+#include "stats.h"
+
+/*
+ * Objections that the call itself reports: -EINVAL for a priority out of range, or for a control
+ * block that is in flight.
+ */
+static inline int paio_submit_check(const struct paio_call *call)
+{
+    enum { PRIORITY_MAX = 20 }; /* AIO_PRIO_DELTA_MAX of glibc */
+    const struct aiocb *cb = call->cb;
+
+    if (call->code <= PAIO_WRITE && (cb->aio_reqprio < 0 || cb->aio_reqprio > PRIORITY_MAX))
+        return -EINVAL;
+    return paio_in_progress(cb) && paio_request_find(cb) ? -EINVAL : 0;
+}
+
+/*
+ * Serves the call in the caller: true, and *error is 0 or -EAGAIN (it cannot be notified).
+ * False: it has to be accepted, with *done bytes read already.
+ */
+static inline bool paio_submit_inline(const struct paio_call *call, size_t *done, int *error)
+{
+    uint64_t began = paio_stats_accepted();
+    ssize_t n = paio_dispatch_inline(call, done);
+
+    if (n < 0)
+        return false;
+    *error = paio_finish_in_caller(call, n, began);
+    return true;
+}
+
+#endif

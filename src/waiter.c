@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Waiters sleep in 32 buckets, futexes that are never freed; a thread uses the bucket that its
+ * number gives it. To wait, a thread sets its bucket's bit in the status word of each control
+ * block, which works only while that is in progress; whoever publishes a result gets the bits
+ * by the same exchange, and wakes those buckets. Nothing on a stack is ever linked anywhere: a
+ * handler that interrupts a wait and never returns leaves bits behind that cause a wakeup too
+ * many, and no more.
+ *
+ * Bucket's futex word: a sequence number in steps of two; bit 0 says that somebody sleeps or is
+ * about to. A waiter reads the word, sets its bits, looks whether anything is done, sets bit 0
+ * and sleeps if the word is still the same. A waker adds two, clears bit 0, and calls the kernel
+ * only if it was set. Spurious wakeups are expected: everybody looks again.
+ *
+ * The leader. Of the threads that wait for the kernel engine one sleeps in paio_kernel_wait,
+ * and reaps for all when it wakes; the others sleep on their futex. `leader` names it. It is a
+ * role, not a lock: without a leader completions are late by a tick (completion.c), not lost.
+ * - It is taken by compare-and-swap from 0, or from an earlier wait of the same thread, which a
+ *   handler has interrupted.
+ * - A completion that somebody else publishes, and that the leader waits for, kicks it. Both
+ *   sides are sequentially consistent: the leader writes `leader` and then looks at its control
+ *   blocks, the publisher exchanges the status word and then looks at `leader`.
+ * - It is left when the wait ends, also by cancellation, and handed to one of `candidates`.
+ * - A leader that sits in a handler, or has jumped out of one, is deposed by the tick. Should
+ *   it ever come back to its sleep, nobody would kick it; so while more threads are in
+ *   paio_kernel_wait (`asleep`) than there are leaders, the tick kicks every time.
+ */
+#include "waiter.h"
+
+#include "engine_kernel.h"
+#include "dispatch.h"
+#include "process.h"
+#include "request.h"
+
+enum { BUCKETS = 32, SLEEPERS = 1, STEP = 2 };
+
+static struct {
+    _Alignas(64) _Atomic uint32_t word;
+} bucket[BUCKETS];
+
+/* Leader: thread number in the upper half, then a serial number, the bucket, KICKED. 0: none. */
+enum { KICKED = 1, BUCKET_SHIFT = 1, BUCKET_MASK = 31, SERIAL_SHIFT = 8 };
+
+static _Atomic uint64_t leader;
+static _Atomic uint32_t candidates; /* buckets of followers that could lead */
+static _Atomic uint32_t threads;    /* numbers given out */
+static _Atomic uint32_t serial;
+static _Atomic uint32_t asleep;     /* threads in paio_kernel_wait, or gone from there by a jump */
+
+static __thread uint32_t own_number __attribute__((tls_model("initial-exec")));
+
+void paio_waiter_reset(void)
+{
+    for (unsigned b = 0; b < BUCKETS; b++)
+        atomic_store(&bucket[b].word, 0);
+    atomic_store(&leader, 0);
+    atomic_store(&candidates, 0);
+    atomic_store(&asleep, 0);
+}
+
+static uint32_t number(void)
+{
+    if (!own_number)
+        own_number = atomic_fetch_add(&threads, 1) + 1;
+    return own_number;
+}
+
+static unsigned bucket_of(uint64_t lead)
+{
+    return (unsigned) (lead >> BUCKET_SHIFT) & BUCKET_MASK;
+}
+
+static void kick_leader(uint64_t lead)
+{
+    if (lead && !(lead & KICKED) && atomic_compare_exchange_strong(&leader, &lead, lead | KICKED))
+        paio_kernel_kick();
+}
+
+static void wake_bucket(unsigned b)
+{
+    uint32_t old = atomic_load(&bucket[b].word);
+
+    while (!atomic_compare_exchange_weak(&bucket[b].word, &old, (old + STEP) & ~SLEEPERS))
+        ;
+    if (old & SLEEPERS)
+        paio_futex_wake(&bucket[b].word, INT32_MAX);
+}
+
+void paio_waiter_wake(uint32_t buckets)
+{
+    uint64_t lead;
+
+    if (!buckets)
+        return;
+    lead = atomic_load(&leader);
+    if (buckets >> bucket_of(lead) & 1)
+        kick_leader(lead);
+    for (; buckets; buckets &= buckets - 1)
+        wake_bucket((unsigned) __builtin_ctz(buckets));
+}
+
+/* What a look at the control blocks tells. */
+enum look { SOME_DONE, ALL_PENDING, PENDING_IN_KERNEL };
+
+/* Asks, with mask, to hear of each control block that is in progress. */
+static enum look ask(const struct aiocb *const list[], int count, uint32_t mask)
+{
+    enum look look = ALL_PENDING;
+    bool any = false;
+
+    for (int i = 0; i < count; i++) {
+        const struct paio_request *request;
+        uint64_t word;
+
+        if (!list[i])
+            continue;
+        any = true;
+        word = atomic_load_explicit(paio_status(list[i]), memory_order_acquire);
+        do {
+            if (paio_status_error(word) != EINPROGRESS)
+                return SOME_DONE;
+        } while (!(word >> 32 & mask) &&
+                 !atomic_compare_exchange_weak(paio_status(list[i]), &word,
+                                               word | (uint64_t) mask << 32));
+        /* In progress by its word, but nobody's: a forked child's copy, or never submitted. */
+        request = paio_request_find(list[i]);
+        if (!request && (!paio_in_progress(list[i]) || !paio_request_find(list[i])))
+            return SOME_DONE;
+        if (request && atomic_load(&request->operation.engine) == &paio_engine_kernel)
+            look = PENDING_IN_KERNEL;
+    }
+    return any ? look : SOME_DONE;
+}
+
+/* Hands the lead to a follower, if there is work for a leader. */
+static void hand_on(void)
+{
+    uint32_t waiting = atomic_load(&candidates);
+
+    while (waiting && paio_kernel_in_flight()) {
+        uint32_t one = waiting & -waiting;
+
+        if (atomic_compare_exchange_weak(&candidates, &waiting, waiting & ~one)) {
+            wake_bucket((unsigned) __builtin_ctz(one));
+            return;
+        }
+    }
+}
+
+/* The lead of this thread, or 0 when somebody else has it. */
+static uint64_t take_lead(void)
+{
+    uint64_t mine = (uint64_t) number() << 32 |
+                    (atomic_fetch_add(&serial, 1) & 0xffffff) << SERIAL_SHIFT |
+                    number() % BUCKETS << BUCKET_SHIFT;
+    uint64_t now = 0;
+
+    if (atomic_compare_exchange_strong(&leader, &now, mine))
+        return mine;
+    /* From this thread's own wait, which a handler has interrupted. */
+    if ((uint32_t) (now >> 32) == own_number && atomic_compare_exchange_strong(&leader, &now, mine))
+        return mine;
+    return 0;
+}
+
+static void leave_lead(void *argument)
+{
+    uint64_t mine = *(uint64_t *) argument, kicked = mine | KICKED;
+
+    atomic_fetch_sub(&asleep, 1);
+    if (atomic_compare_exchange_strong(&leader, &mine, 0) ||
+        atomic_compare_exchange_strong(&leader, &kicked, 0))
+        hand_on();
+}
+
+static int lead(const struct aiocb *const list[], int count, uint32_t mask, uint64_t *mine,
+                const struct timespec *deadline)
+{
+    int result = 0;
+
+    atomic_fetch_add(&asleep, 1);
+    pthread_cleanup_push(leave_lead, mine);
+    if (ask(list, count, mask) != SOME_DONE && !paio_kernel_ready())
+        result = paio_kernel_wait(deadline);
+    pthread_cleanup_pop(1);
+    return result;
+}
+
+static int follow(const struct aiocb *const list[], int count, uint32_t mask, bool could_lead,
+                  const struct timespec *deadline)
+{
+    _Atomic uint32_t *word = &bucket[number() % BUCKETS].word;
+    uint32_t seen = atomic_load(word);
+    int result, type;
+
+    if (could_lead)
+        atomic_fetch_or(&candidates, mask);
+    if (ask(list, count, mask) == SOME_DONE || (could_lead && !atomic_load(&leader)))
+        return 0;
+    if (!(seen & SLEEPERS) && !atomic_compare_exchange_strong(word, &seen, seen | SLEEPERS))
+        return 0;
+    /* Nothing is held here, so that a canceled thread may end at once. */
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+    result = paio_futex_wait(word, seen | SLEEPERS, deadline);
+    pthread_setcanceltype(type, NULL);
+    return result == -EAGAIN ? 0 : result;
+}
+
+int paio_wait_any(const struct aiocb *const list[], int count, const struct timespec *deadline)
+{
+    uint32_t mask = (uint32_t) 1 << number() % BUCKETS;
+    int result = 0;
+
+    /* In a forked child that has not started the library nothing is in flight. */
+    if (!paio_process_started())
+        return 0;
+    for (;;) {
+        enum look look = ask(list, count, mask);
+        uint64_t mine;
+
+        if (look != SOME_DONE && paio_kernel_ready() && paio_dispatch_reap())
+            look = ask(list, count, mask);
+        if (look == SOME_DONE)
+            return 0;
+        if (result)
+            return result;
+        mine = look == PENDING_IN_KERNEL ? take_lead() : 0;
+        if (mine)
+            result = lead(list, count, mask, &mine, deadline);
+        else
+            result = follow(list, count, mask, look == PENDING_IN_KERNEL, deadline);
+    }
+}
+
+void paio_waiter_tick(bool stalled)
+{
+    uint64_t now = atomic_load(&leader);
+
+    if (stalled && now && atomic_compare_exchange_strong(&leader, &now, 0))
+        now = 0;
+    if (!now)
+        hand_on();
+    if (atomic_load(&asleep) > (now != 0))
+        paio_kernel_kick();
+}
