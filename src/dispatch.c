@@ -121,18 +121,16 @@ static const struct paio_engine *choose(const struct aiocb *cb, enum paio_code c
     if (look->kind == PAIO_KIND_SOCKET || look->kind == PAIO_KIND_STREAM)
         /* Opened O_NONBLOCK it answers at once, if need be with EAGAIN. */
         return look->flags & O_NONBLOCK ? pool : &paio_engine_stream;
-    if (look->kind != PAIO_KIND_REGULAR || !paio_settings.kernel)
+    if (look->kind != PAIO_KIND_REGULAR || !paio_settings.kernel ||
+        memory & (PAIO_NO_NOWAIT | PAIO_MEMORY) || cb->aio_nbytes > SSIZE_MAX)
         return pool;
-    if (memory & (PAIO_NO_NOWAIT | PAIO_MEMORY) || cb->aio_nbytes > SSIZE_MAX)
+    if (!(look->flags & O_DIRECT) &&
+        !(paio_settings.buffered && (code == PAIO_READ || synchronous(look->flags))))
         return pool;
     if (code == PAIO_WRITE && (look->flags & O_APPEND ||
                                !within_limit(cb->aio_offset + (off_t) cb->aio_nbytes)))
         return pool;
-    if (look->flags & O_DIRECT)
-        return kernel;
-    if (paio_settings.buffered && (code == PAIO_READ || synchronous(look->flags)))
-        return kernel;
-    return pool;
+    return kernel;
 }
 
 static enum paio_lane lane_of(enum paio_code code, const struct paio_look *look)

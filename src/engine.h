@@ -60,6 +60,7 @@ struct paio_operation {
     uint8_t code;     /* enum paio_code */
     uint8_t class;    /* enum paio_class */
     bool queued;      /* on the engine's queue, not begun; under the engine's lock */
+    _Atomic bool arrived; /* the engine has seen it; before, cancel cannot tell anything of it */
     bool stream;      /* no file position: read and write in place of pread and pwrite */
     bool prompt;      /* somebody waits who will not reap: tell the completion thread */
     bool may_block;   /* kernel engine: the kernel takes it without RWF_NOWAIT */
@@ -71,7 +72,8 @@ struct paio_engine {
 
     /*
      * Takes count operations. Those that the engine cannot take are moved to the front of the
-     * array, and their number is returned: they are still the caller's. Never calls complete
+     * array, and their number is returned: they are still the caller's. Sets arrived on the
+     * others, not later than it makes them known to any other thread. Never calls complete
      * itself, though another thread may before submit returns. Called with signals blocked and
      * no lock held.
      */

@@ -92,6 +92,7 @@ static void prepare(struct paio_operation *o)
     else
         io_prep_pwrite(&o->iocb, o->fd, buffer, length, offset);
     o->iocb.data = o;
+    atomic_store(&o->arrived, true);
     if (!o->may_block)
         o->iocb.aio_rw_flags = RWF_NOWAIT;
     io_set_eventfd(&o->iocb, o->prompt || paio_kernel_backlog() ? engine.prompt : engine.waiters);
@@ -114,6 +115,7 @@ static unsigned take_room(unsigned count)
 static void enqueue(struct paio_operation *operation)
 {
     operation->queued = true;
+    atomic_store(&operation->arrived, true);
     paio_list_append(&engine.backlog, &operation->link);
     atomic_fetch_add(&engine.waiting, 1);
 }
@@ -135,6 +137,7 @@ static unsigned push(struct paio_operation **operations, unsigned count)
             i += (unsigned) n;
         } else {
             operations[i]->error = n;
+            atomic_store(&operations[i]->arrived, false);
             operations[refused++] = operations[i++];
             atomic_fetch_sub(&engine.submitted, 1);
         }

@@ -30,7 +30,7 @@ static const struct {
     unsigned share; /* threads at work on one file */
 } classes[PAIO_CLASSES] = {
     [PAIO_CLASS_READ] = { "posix-aio/read", 2, 256, 8 },
-    [PAIO_CLASS_WRITE] = { "posix-aio/write", 2, 256, 2 },
+    [PAIO_CLASS_WRITE] = { "posix-aio/write", 1, 256, 1 },
     [PAIO_CLASS_SYNC] = { "posix-aio/sync", 16, 256, 16 },
     [PAIO_CLASS_STREAM] = { "posix-aio/strm", 1, 256, 1 },
 };
@@ -52,9 +52,10 @@ struct worker {
 static struct {
     pthread_mutex_t lock;
     struct {
-        pthread_cond_t wake;
+        _Atomic uint32_t signal;   /* futex of the idle; changes with each wakeup */
         struct paio_link ready;    /* p: flows with work and a share left */
-        unsigned threads, idle;    /* p */
+        unsigned threads;          /* p */
+        unsigned idle;             /* p: threads asleep and not yet woken; see rest */
         unsigned begun, begun_before; /* p: operations begun; at the last tick */
     } class[PAIO_CLASSES];
     struct paio_link workers;      /* p */
@@ -64,17 +65,11 @@ static struct {
 
 void paio_pool_reset(void)
 {
-    pthread_condattr_t attributes;
-
     pthread_mutex_init(&pool.lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
-        pthread_cond_init(&pool.class[c].wake, &attributes);
         paio_list_init(&pool.class[c].ready);
         pool.class[c].threads = pool.class[c].idle = 0;
     }
-    pthread_condattr_destroy(&attributes);
     paio_list_init(&pool.workers);
     if (!pool.idle_seconds)
         pool.idle_seconds = 1;
@@ -153,34 +148,44 @@ static struct paio_operation *begin(enum paio_class class)
     return operation;
 }
 
-/* Waits for work. False: none came for idle_seconds. */
+/*
+ * Waits for work. False: none came for idle_seconds. The waker takes the sleeper off `idle`, so
+ * that a second waker does not wake it again. Should two wake for one wakeup, `idle` is one too
+ * many until the next waker wakes nobody: no harm, for who is awake looks at the queue.
+ */
 static bool rest(enum paio_class class)
 {
+    uint32_t seen = atomic_load(&pool.class[class].signal);
     struct timespec until;
-    int error = 0;
+    int error;
 
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += pool.idle_seconds;
     pool.class[class].idle++;
-    while (!error && paio_list_empty(&pool.class[class].ready))
-        error = pthread_cond_timedwait(&pool.class[class].wake, &pool.lock, &until);
-    pool.class[class].idle--;
+    pthread_mutex_unlock(&pool.lock);
+    error = paio_futex_wait(&pool.class[class].signal, seen, &until);
+    pthread_mutex_lock(&pool.lock);
+    if (error != -ETIMEDOUT)
+        return true;
+    if (pool.class[class].idle)
+        pool.class[class].idle--;
     return !paio_list_empty(&pool.class[class].ready);
 }
 
-static void serve(struct worker *self, struct paio_operation *operation)
+/* Performs an operation, completes it, and returns the next one if there is one. */
+static struct paio_operation *serve(struct worker *self, struct paio_operation *operation)
 {
     struct paio_flow *flow = operation->flow;
-    ssize_t result;
+    ssize_t result = perform(self, operation);
+    struct paio_operation *next;
 
-    pthread_mutex_unlock(&pool.lock);
-    result = perform(self, operation);
     pthread_mutex_lock(&pool.lock);
     flow->running--;
     offer(flow, self->class);
+    next = begin(self->class);
     pthread_mutex_unlock(&pool.lock);
     operation->complete(operation, result);
-    pthread_mutex_lock(&pool.lock);
+    return next;
 }
 
 static void *work(void *argument)
@@ -193,8 +198,12 @@ static void *work(void *argument)
     pthread_mutex_lock(&pool.lock);
     paio_list_append(&pool.workers, &self.link);
     do {
-        while ((operation = begin(class)))
-            serve(&self, operation);
+        while ((operation = begin(class))) {
+            pthread_mutex_unlock(&pool.lock);
+            while (operation)
+                operation = serve(&self, operation);
+            pthread_mutex_lock(&pool.lock);
+        }
     } while (rest(class));
     pool.class[class].threads--;
     paio_list_remove(&self.link);
@@ -227,27 +236,36 @@ bool paio_pool_able(enum paio_class class)
     bool able;
 
     pthread_mutex_lock(&pool.lock);
-    able = pool.class[class].threads || start_thread(class);
+    if (!pool.class[class].idle && pool.class[class].threads < classes[class].base)
+        start_thread(class);
+    able = pool.class[class].threads != 0;
     pthread_mutex_unlock(&pool.lock);
     return able;
 }
 
 static unsigned submit(struct paio_operation **operations, unsigned count)
 {
+    unsigned wake[PAIO_CLASSES] = { 0 };
+
     pthread_mutex_lock(&pool.lock);
     for (unsigned i = 0; i < count; i++) {
         struct paio_operation *operation = operations[i];
         enum paio_class class = operation->class;
 
         operation->queued = true;
+        atomic_store(&operation->arrived, true);
         paio_list_append(&operation->flow->queue, &operation->link);
         offer(operation->flow, class);
-        if (pool.class[class].idle)
-            pthread_cond_signal(&pool.class[class].wake);
-        else if (pool.class[class].threads < classes[class].base)
-            start_thread(class);
+        if (pool.class[class].idle && !paio_list_empty(&pool.class[class].ready)) {
+            pool.class[class].idle--;
+            atomic_fetch_add(&pool.class[class].signal, 1);
+            wake[class]++;
+        }
     }
     pthread_mutex_unlock(&pool.lock);
+    for (unsigned c = 0; c < PAIO_CLASSES; c++)
+        if (wake[c])
+            paio_futex_wake(&pool.class[c].signal, (int) wake[c]);
     return 0;
 }
 

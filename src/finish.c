@@ -227,16 +227,28 @@ int paio_finish_in_caller(const struct paio_call *call, ssize_t result, uint64_t
     return notice || published ? 0 : -EAGAIN;
 }
 
+/* Completes what was taken back. True: there was something. */
+static bool complete_canceled(struct paio_link *canceled)
+{
+    bool any = !paio_list_empty(canceled);
+    struct paio_link *link;
+
+    while ((link = paio_list_pop(canceled)))
+        paio_finish_now(paio_container(link, struct paio_operation, link), -ECANCELED);
+    return any;
+}
+
 int paio_dispatch_cancel(int fd, const struct aiocb *cb)
 {
+    const struct timespec pause = { .tv_nsec = 20000 };
     struct paio_descriptor *descriptor = paio_descriptor_find(fd);
     struct paio_request *request = cb ? paio_request_find(cb) : NULL;
-    struct paio_link canceled, *link;
+    bool any = false, complete;
     struct paio_file *file = NULL;
+    struct paio_link canceled;
     struct paio_look look;
     unsigned left = 0;
     sigset_t saved;
-    bool any;
 
     paio_signals_block(&saved);
     paio_list_init(&canceled);
@@ -244,13 +256,15 @@ int paio_dispatch_cancel(int fd, const struct aiocb *cb)
         file = atomic_load_explicit(&request->file, memory_order_relaxed);
     else if (!cb && descriptor && paio_descriptor_look(fd, &look) == 0)
         file = paio_file_busy(descriptor, &look);
-    if (file)
-        left = paio_order_cancel(file, cb, fd, &canceled);
+    while (file) {
+        complete = paio_order_cancel(file, cb, fd, &canceled, &left);
+        any = complete_canceled(&canceled) || any;
+        if (complete)
+            break;
+        nanosleep(&pause, NULL);
+    }
     if (file && !cb)
         paio_file_put(file);
-    any = !paio_list_empty(&canceled);
-    while ((link = paio_list_pop(&canceled)))
-        paio_finish_now(paio_container(link, struct paio_operation, link), -ECANCELED);
     paio_signals_restore(&saved);
     return left ? AIO_NOTCANCELED : any ? AIO_CANCELED : AIO_ALLDONE;
 }

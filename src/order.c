@@ -103,60 +103,78 @@ void paio_order_leave(struct paio_request *request, struct paio_link *start)
     paio_file_put(file);
 }
 
+/* What became of an attempt to take a request back. */
+enum taking { TAKEN, GOES_ON, TOO_EARLY };
+
 /*
  * Takes one request back under the file's lock, if nothing of it was carried out. A request that
  * waits becomes STARTED, its result to be ECANCELED: it stays on the lists until it leaves, which
- * keeps its place (a barrier behind it opens when it has gone).
+ * keeps its place (a barrier behind it opens when it has gone). TOO_EARLY: another thread is about
+ * to give it to its engine, or to publish that it was canceled.
  */
-static bool take_back(struct paio_request *request)
+static enum taking take_back(struct paio_request *request)
 {
     struct paio_operation *operation = &request->operation;
     const struct paio_engine *engine = atomic_load(&operation->engine);
 
     if (waits(request)) {
         paio_request_move(request, PAIO_STARTED);
-        return true;
+        return TAKEN;
     }
-    if (!engine || !engine->cancel(operation))
-        return false;
+    if (!engine || !atomic_load(&operation->arrived))
+        return TOO_EARLY;
+    if (!engine->cancel(operation))
+        return GOES_ON;
     atomic_store(&operation->engine, NULL);
-    return true;
+    return TAKEN;
 }
 
-static unsigned cancel_list(struct paio_link *list, int fd, struct paio_link *canceled)
+/* What came of it for all requests looked at. */
+struct tally {
+    unsigned left;
+    bool too_early;
+};
+
+static void cancel_one(struct paio_request *request, struct paio_link *canceled,
+                       struct tally *tally)
 {
-    unsigned left = 0;
-
-    for (struct paio_link *l = list->next; l != list; l = l->next) {
-        struct paio_request *each = in_flight_of(l);
-
-        if (each->operation.fd != fd || !unpublished(each))
-            continue;
-        if (take_back(each))
-            paio_list_append(canceled, &each->operation.link);
-        else
-            left++;
+    if (!unpublished(request))
+        return;
+    switch (take_back(request)) {
+    case TAKEN:
+        paio_list_append(canceled, &request->operation.link);
+        break;
+    case GOES_ON:
+        tally->left++;
+        break;
+    case TOO_EARLY:
+        tally->too_early = true;
     }
-    return left;
 }
 
-unsigned paio_order_cancel(struct paio_file *file, const struct aiocb *cb, int fd,
-                           struct paio_link *canceled)
+static void cancel_list(struct paio_link *list, int fd, struct paio_link *canceled,
+                        struct tally *tally)
 {
+    for (struct paio_link *l = list->next; l != list; l = l->next)
+        if (in_flight_of(l)->operation.fd == fd)
+            cancel_one(in_flight_of(l), canceled, tally);
+}
+
+bool paio_order_cancel(struct paio_file *file, const struct aiocb *cb, int fd,
+                       struct paio_link *canceled, unsigned *left)
+{
+    struct tally tally = { 0, false };
     struct paio_request *request;
-    unsigned left = 0;
 
     pthread_mutex_lock(&file->lock);
     if (!cb) {
-        left = cancel_list(&file->in_flight, fd, canceled);
-        left += cancel_list(&file->syncs, fd, canceled);
-    } else if ((request = paio_request_find(cb)) && unpublished(request) &&
+        cancel_list(&file->in_flight, fd, canceled, &tally);
+        cancel_list(&file->syncs, fd, canceled, &tally);
+    } else if ((request = paio_request_find(cb)) &&
                atomic_load_explicit(&request->file, memory_order_relaxed) == file) {
-        if (take_back(request))
-            paio_list_append(canceled, &request->operation.link);
-        else
-            left = 1;
+        cancel_one(request, canceled, &tally);
     }
     pthread_mutex_unlock(&file->lock);
-    return left;
+    *left = tally.left;
+    return !tally.too_early;
 }

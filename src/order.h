@@ -27,11 +27,11 @@ void paio_order_leave(struct paio_request *request, struct paio_link *start);
 
 /*
  * Takes back what can still be taken back: the request of cb, or with cb NULL all of file that
- * were submitted on fd. What was taken back is appended to canceled, linked by
- * operation.link, and is the caller's to complete. Returns how many were left to go on.
- * Signals blocked.
+ * were submitted on fd. What was taken back is appended to canceled, linked by operation.link,
+ * and is the caller's to complete. *left is how many go on. False: some were just on their way
+ * between two threads; ask again in a moment. Signals blocked.
  */
-unsigned paio_order_cancel(struct paio_file *file, const struct aiocb *cb, int fd,
-                           struct paio_link *canceled);
+bool paio_order_cancel(struct paio_file *file, const struct aiocb *cb, int fd,
+                       struct paio_link *canceled, unsigned *left);
 
 #endif
