@@ -81,12 +81,13 @@ PAIO_EXPORT int aio_error(const struct aiocb *cb)
     return paio_status_error(atomic_load_explicit(paio_status(cb), memory_order_acquire));
 }
 
+/* In progress: 0, errno left alone, as glibc has it (POSIX leaves it undefined). */
 PAIO_EXPORT ssize_t aio_return(struct aiocb *cb)
 {
     int error = paio_status_error(atomic_load_explicit(paio_status(cb), memory_order_acquire));
 
     if (error == EINPROGRESS)
-        return answer(-EINPROGRESS);
+        return 0;
     return error ? answer(-error) : cb->__return_value;
 }
 

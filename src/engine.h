@@ -50,6 +50,8 @@ struct paio_operation {
     _Atomic(const struct paio_engine *) engine; /* the one that has it; the dispatcher's */
     struct paio_link link;                      /* the engine's queue */
     struct paio_flow *flow;           /* the pool's queue for this file and class */
+    struct paio_link begun;           /* the pool's list of what its threads are at */
+    _Atomic pid_t thread;             /* the pool's thread that is at it, 0 before */
     struct paio_identity identity;
     void *buffer;
     size_t length;

@@ -7,7 +7,7 @@
  * A class starts with a few threads (see `classes`), gets one more whenever a tick passes in
  * which work was queued and none begun, and loses those that were idle for idle_seconds.
  *
- * Locks: pool.lock (p) guards everything but the transfer marks. It is a leaf. A file record,
+ * Locks: pool.lock (p) guards everything. It is a leaf. A file record,
  * and its flows with it, is not touched after an operation's complete: it may be recycled.
  */
 #include "engine_pool.h"
@@ -19,9 +19,9 @@
 #include "file.h"
 
 /*
- * Two threads write best to one inode, whose lock they share (275k writes a second; 4: 239k,
- * 16: 61k); two go on best behind RWF_NOWAIT reads that missed; syncs batch in the journal
- * (4: 15.9k, 16: 30.1k).
+ * One thread writes best to one file, whose inode lock a second would only wait for, and keeps
+ * the order of submission, which some programs have grown to rely on; two go on best behind
+ * RWF_NOWAIT reads that missed; syncs batch in the journal (4: 15.9k, 16: 30.1k).
  */
 static const struct {
     const char *name;
@@ -30,47 +30,39 @@ static const struct {
     unsigned share; /* threads at work on one file */
 } classes[PAIO_CLASSES] = {
     [PAIO_CLASS_READ] = { "posix-aio/read", 2, 256, 8 },
-    [PAIO_CLASS_WRITE] = { "posix-aio/write", 1, 256, 1 },
+    [PAIO_CLASS_WRITE] = { "posix-aio/write", 2, 256, 1 },
     [PAIO_CLASS_SYNC] = { "posix-aio/sync", 16, 256, 16 },
     [PAIO_CLASS_STREAM] = { "posix-aio/strm", 1, 256, 1 },
 };
 
 enum { STACK = 256 * 1024 };
 
-/*
- * Worker: a thread's mark of the descriptor it is using. turn is odd from before the check of
- * the file's identity until after the system call; fd is constant meanwhile.
- */
-struct worker {
-    struct paio_link link;     /* p */
-    pid_t thread;
-    _Atomic int fd;
-    _Atomic uint32_t turn;
-    enum paio_class class;
-};
-
 static struct {
     pthread_mutex_t lock;
     struct {
         _Atomic uint32_t signal;   /* futex of the idle; changes with each wakeup */
         struct paio_link ready;    /* p: flows with work and a share left */
+        struct paio_link handed;   /* p: operations begun on behalf of a thread that wakes up */
         unsigned threads;          /* p */
-        unsigned idle;             /* p: threads asleep and not yet woken; see rest */
+        unsigned idle;             /* p: threads asleep, or starting, and not yet woken; see rest */
         unsigned begun, begun_before; /* p: operations begun; at the last tick */
     } class[PAIO_CLASSES];
-    struct paio_link workers;      /* p */
+    struct paio_link begun;        /* p: operations from when they are begun until performed */
     unsigned most;                 /* p: aio_init's limit, 0 for none */
     unsigned idle_seconds;         /* p */
 } pool = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static __thread pid_t own_thread __attribute__((tls_model("initial-exec")));
 
 void paio_pool_reset(void)
 {
     pthread_mutex_init(&pool.lock, NULL);
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
         paio_list_init(&pool.class[c].ready);
+        paio_list_init(&pool.class[c].handed);
         pool.class[c].threads = pool.class[c].idle = 0;
     }
-    paio_list_init(&pool.workers);
+    paio_list_init(&pool.begun);
     if (!pool.idle_seconds)
         pool.idle_seconds = 1;
 }
@@ -107,17 +99,14 @@ static ssize_t call(struct paio_operation *o)
 }
 
 /* Bytes in all, or -errno. What has moved already is not lost by an error that follows. */
-static ssize_t perform(struct worker *self, struct paio_operation *o)
+static ssize_t perform(struct paio_operation *o)
 {
     ssize_t n;
 
-    atomic_store_explicit(&self->fd, o->fd, memory_order_relaxed);
-    atomic_fetch_add(&self->turn, 1);
     if (paio_identity_holds(o->fd, &o->identity))
         n = call(o);
     else
         n = -1, errno = fcntl(o->fd, F_GETFD) < 0 ? EBADF : ECANCELED;
-    atomic_fetch_add(&self->turn, 1);
     if (n < 0)
         return o->done ? (ssize_t) o->done : -errno;
     return (ssize_t) o->done + n;
@@ -130,8 +119,8 @@ static void offer(struct paio_flow *flow, enum paio_class class)
         paio_list_append(&pool.class[class].ready, &flow->ready);
 }
 
-/* The next operation of the class, or NULL; its flow goes to the end of the line. */
-static struct paio_operation *begin(enum paio_class class)
+/* The next operation of the flow whose turn it is, or NULL; the flow goes to the end of the line. */
+static struct paio_operation *begin_ready(enum paio_class class)
 {
     struct paio_link *link = paio_list_pop(&pool.class[class].ready);
     struct paio_operation *operation;
@@ -142,16 +131,27 @@ static struct paio_operation *begin(enum paio_class class)
     flow = paio_container(link, struct paio_flow, ready);
     operation = paio_container(paio_list_pop(&flow->queue), struct paio_operation, link);
     operation->queued = false;
+    atomic_store_explicit(&operation->thread, 0, memory_order_relaxed);
+    paio_list_append(&pool.begun, &operation->begun);
     flow->running++;
     pool.class[class].begun++;
     offer(flow, class);
     return operation;
 }
 
+/* What a thread is to do next, or NULL. */
+static struct paio_operation *begin(enum paio_class class)
+{
+    struct paio_link *link = paio_list_pop(&pool.class[class].handed);
+
+    return link ? paio_container(link, struct paio_operation, link) : begin_ready(class);
+}
+
 /*
  * Waits for work. False: none came for idle_seconds. The waker takes the sleeper off `idle`, so
- * that a second waker does not wake it again. Should two wake for one wakeup, `idle` is one too
- * many until the next waker wakes nobody: no harm, for who is awake looks at the queue.
+ * that a second waker does not wake it again, and begins an operation for it (`handed`), which
+ * is in progress from then on. Should two wake for one wakeup, `idle` is one too many until the
+ * next waker wakes nobody: no harm, for who is awake looks at both lists before it sleeps.
  */
 static bool rest(enum paio_class class)
 {
@@ -169,20 +169,25 @@ static bool rest(enum paio_class class)
         return true;
     if (pool.class[class].idle)
         pool.class[class].idle--;
-    return !paio_list_empty(&pool.class[class].ready);
+    return !paio_list_empty(&pool.class[class].ready) ||
+           !paio_list_empty(&pool.class[class].handed);
 }
 
 /* Performs an operation, completes it, and returns the next one if there is one. */
-static struct paio_operation *serve(struct worker *self, struct paio_operation *operation)
+static struct paio_operation *serve(struct paio_operation *operation)
 {
+    enum paio_class class = operation->class;
     struct paio_flow *flow = operation->flow;
-    ssize_t result = perform(self, operation);
     struct paio_operation *next;
+    ssize_t result;
 
+    atomic_store_explicit(&operation->thread, own_thread, memory_order_relaxed);
+    result = perform(operation);
     pthread_mutex_lock(&pool.lock);
+    paio_list_remove(&operation->begun);
     flow->running--;
-    offer(flow, self->class);
-    next = begin(self->class);
+    offer(flow, class);
+    next = begin(class);
     pthread_mutex_unlock(&pool.lock);
     operation->complete(operation, result);
     return next;
@@ -191,22 +196,23 @@ static struct paio_operation *serve(struct worker *self, struct paio_operation *
 static void *work(void *argument)
 {
     enum paio_class class = (enum paio_class) (uintptr_t) argument;
-    struct worker self = { .class = class, .thread = (pid_t) syscall(SYS_gettid) };
     struct paio_operation *operation;
 
+    own_thread = (pid_t) syscall(SYS_gettid);
     pthread_setname_np(pthread_self(), classes[class].name);
     pthread_mutex_lock(&pool.lock);
-    paio_list_append(&pool.workers, &self.link);
+    /* Whoever began something for this thread took it off idle: it is in handed. */
+    if (pool.class[class].idle)
+        pool.class[class].idle--;
     do {
         while ((operation = begin(class))) {
             pthread_mutex_unlock(&pool.lock);
             while (operation)
-                operation = serve(&self, operation);
+                operation = serve(operation);
             pthread_mutex_lock(&pool.lock);
         }
     } while (rest(class));
     pool.class[class].threads--;
-    paio_list_remove(&self.link);
     pthread_mutex_unlock(&pool.lock);
     return NULL;
 }
@@ -226,9 +232,11 @@ static bool start_thread(enum paio_class class)
     pthread_attr_setstacksize(&attributes, STACK);
     error = pthread_create(&thread, &attributes, work, (void *) (uintptr_t) class);
     pthread_attr_destroy(&attributes);
-    if (!error)
-        pool.class[class].threads++;
-    return !error;
+    if (error)
+        return false;
+    pool.class[class].threads++;
+    pool.class[class].idle++;
+    return true;
 }
 
 bool paio_pool_able(enum paio_class class)
@@ -241,6 +249,20 @@ bool paio_pool_able(enum paio_class class)
     able = pool.class[class].threads != 0;
     pthread_mutex_unlock(&pool.lock);
     return able;
+}
+
+/* Begins an operation for a thread that sleeps: 1, and it is to be woken, or 0. */
+static unsigned hand_over(enum paio_class class)
+{
+    struct paio_operation *operation;
+
+    if (paio_list_empty(&pool.class[class].ready))
+        return 0;
+    operation = begin_ready(class);
+    paio_list_append(&pool.class[class].handed, &operation->link);
+    pool.class[class].idle--;
+    atomic_fetch_add(&pool.class[class].signal, 1);
+    return 1;
 }
 
 static unsigned submit(struct paio_operation **operations, unsigned count)
@@ -256,11 +278,8 @@ static unsigned submit(struct paio_operation **operations, unsigned count)
         atomic_store(&operation->arrived, true);
         paio_list_append(&operation->flow->queue, &operation->link);
         offer(operation->flow, class);
-        if (pool.class[class].idle && !paio_list_empty(&pool.class[class].ready)) {
-            pool.class[class].idle--;
-            atomic_fetch_add(&pool.class[class].signal, 1);
-            wake[class]++;
-        }
+        if (pool.class[class].idle)
+            wake[class] += hand_over(class);
     }
     pthread_mutex_unlock(&pool.lock);
     for (unsigned c = 0; c < PAIO_CLASSES; c++)
@@ -327,18 +346,17 @@ static bool in_system_call(pid_t thread, int fd)
            number == SYS_write || number == SYS_fsync || number == SYS_fdatasync;
 }
 
-/* Is some thread where fd may change its meaning under it? */
+/* Is there an operation begun that has not yet entered the system call that uses fd? */
 static bool transfer_exposed(int fd)
 {
     bool exposed = false;
 
     pthread_mutex_lock(&pool.lock);
-    for (struct paio_link *l = pool.workers.next; l != &pool.workers && !exposed; l = l->next) {
-        struct worker *worker = paio_container(l, struct worker, link);
+    for (struct paio_link *l = pool.begun.next; l != &pool.begun && !exposed; l = l->next) {
+        struct paio_operation *each = paio_container(l, struct paio_operation, begun);
+        pid_t thread = atomic_load_explicit(&each->thread, memory_order_relaxed);
 
-        exposed = (atomic_load(&worker->turn) & 1) &&
-                  atomic_load_explicit(&worker->fd, memory_order_relaxed) == fd &&
-                  !in_system_call(worker->thread, fd);
+        exposed = each->fd == fd && !(thread && in_system_call(thread, fd));
     }
     pthread_mutex_unlock(&pool.lock);
     return exposed;

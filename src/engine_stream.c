@@ -106,7 +106,8 @@ static unsigned submit(struct paio_operation **operations, unsigned count)
         pthread_mutex_lock(&stream->lock);
         stream->active[direction(operation)] = operation;
         atomic_store(&operation->arrived, true);
-        if (arm(stream, operation->fd) < 0) {
+        if (!paio_identity_holds(operation->fd, &operation->identity) ||
+            arm(stream, operation->fd) < 0) {
             stream->active[direction(operation)] = NULL;
             atomic_store(&operation->arrived, false);
             operations[refused++] = operation;

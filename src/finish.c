@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The way up, from an engine's result: publish -> wake -> notify -> group -> next in order.
+ * The way up, from an engine's result: publish -> signal -> wake -> call -> group -> next in
+ * order. The signal goes first, as glibc has it: when aio_suspend returns its handler has run.
  *
- * Publishing is lock-free, for aio_error does it too, in a handler perhaps; the rest takes locks.
+ * Up to the wakeup it is lock-free, for aio_error does it too, in a handler perhaps; the rest
+ * takes locks.
  * So the kernel engine's completions are published at once and then put on a stack, `settled`,
  * from which whoever may take locks does the rest: the waiter that reaped them, or the completion
  * thread, or the next call that submits. The pool and the streams complete on threads of the
@@ -55,6 +57,7 @@ static void publish(struct paio_request *request, ssize_t result)
         paio_stats_done(request->operation.code, way_of(&request->operation), request->accepted);
     buckets = paio_publish(cb, result);
     atomic_store_explicit(&request->published, true, memory_order_release);
+    request->notified = paio_notify_at_once(&request->notice.event);
     paio_waiter_wake(buckets);
 }
 
@@ -75,7 +78,10 @@ static void finish(struct paio_request *request)
     if (request->counted)
         paio_completion_work(-1);
     request->notice.release = release;
-    paio_notify(&request->notice);
+    if (request->notified)
+        paio_request_free(request);
+    else
+        paio_notify(&request->notice);
     if (group)
         paio_group_leave(group);
     paio_dispatch_start(&start);

@@ -49,6 +49,7 @@ struct paio_request {
     uint64_t accepted;               /* time, for the statistics; 0 when none are kept */
     const struct paio_engine *chosen; /* the engine it starts on */
     _Atomic bool published;          /* the caller has the result; set after it was published */
+    bool notified;                   /* the notification has been delivered */
     bool carry_on;                   /* the kernel gave it back: the pool goes on */
     bool counted;                    /* paio_completion_work counts it */
     bool file_write;                 /* paio_process_writes counts it */
