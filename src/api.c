@@ -15,6 +15,7 @@
 
 #include "posix-aio.h"
 
+#include "completion.h"
 #include "engine_kernel.h"
 #include "engine_pool.h"
 #include "submit.h"
@@ -42,6 +43,8 @@ static int submit(struct aiocb *cb, enum paio_code code)
     error = paio_submit_check(&call);
     if (error || paio_submit_inline(&call, &done, &error))
         return answer(error);
+    if (paio_dispatch_quick(&call))
+        return 0;
     paio_signals_block(&saved);
     paio_dispatch_settle();
     error = paio_dispatch_accept(&call, done, &batch);
@@ -76,6 +79,8 @@ PAIO_EXPORT int aio_error(const struct aiocb *cb)
     if (paio_in_progress(cb) && paio_process_started() && paio_kernel_ready()) {
         paio_signals_block(&saved);
         paio_kernel_reap();
+        if (paio_dispatch_urgent())
+            paio_completion_prompt();
         paio_signals_restore(&saved);
     }
     return paio_status_error(atomic_load_explicit(paio_status(cb), memory_order_acquire));
@@ -91,6 +96,23 @@ PAIO_EXPORT ssize_t aio_return(struct aiocb *cb)
     return error ? answer(-error) : cb->__return_value;
 }
 
+/* On CLOCK_MONOTONIC. A timeout that is negative has passed; one of ages is as good as some years. */
+static struct timespec deadline_of(const struct timespec *timeout)
+{
+    const time_t ages = 1000000000;
+    struct timespec deadline = { 0, 0 };
+
+    if (timeout->tv_sec < 0 || timeout->tv_nsec < 0)
+        return deadline;
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += timeout->tv_sec < ages ? timeout->tv_sec : ages;
+    deadline.tv_sec += timeout->tv_nsec / 1000000000;
+    deadline.tv_nsec += timeout->tv_nsec % 1000000000;
+    deadline.tv_sec += deadline.tv_nsec / 1000000000;
+    deadline.tv_nsec %= 1000000000;
+    return deadline;
+}
+
 PAIO_EXPORT int aio_suspend(const struct aiocb *const list[], int count,
                             const struct timespec *timeout)
 {
@@ -99,13 +121,8 @@ PAIO_EXPORT int aio_suspend(const struct aiocb *const list[], int count,
 
     if (count < 0)
         return answer(-EINVAL);
-    if (timeout) {
-        clock_gettime(CLOCK_MONOTONIC, &deadline);
-        deadline.tv_sec += timeout->tv_sec;
-        deadline.tv_nsec += timeout->tv_nsec;
-        deadline.tv_sec += deadline.tv_nsec / 1000000000;
-        deadline.tv_nsec %= 1000000000;
-    }
+    if (timeout)
+        deadline = deadline_of(timeout);
     error = paio_wait_any(list, count, timeout ? &deadline : NULL);
     errno = saved;
     return answer(error == -ETIMEDOUT ? -EAGAIN : error);

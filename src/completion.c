@@ -86,6 +86,14 @@ void paio_completion_wake(void)
     errno = saved;
 }
 
+void paio_completion_prompt(void)
+{
+    int saved = errno;
+
+    watch(EPOLL_CTL_MOD, atomic_load(&completion.wake), EPOLLOUT | EPOLLONESHOT, ABOUT_WAKE);
+    errno = saved;
+}
+
 static void drain_prompt(void)
 {
     uint64_t count;
@@ -144,9 +152,9 @@ static bool try_to_end(void)
 
 static void handle(const struct epoll_event *event)
 {
-    if (event->data.u64 == ABOUT_WAKE)
-        return;
-    if (event->data.u64 == ABOUT_PROMPT) {
+    if (event->data.u64 == ABOUT_WAKE) {
+        paio_dispatch_settle();
+    } else if (event->data.u64 == ABOUT_PROMPT) {
         drain_prompt();
         paio_dispatch_reap();
     } else {

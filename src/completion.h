@@ -30,6 +30,9 @@ void paio_completion_work(int change);
  */
 void paio_completion_wake(void);
 
+/* Makes the thread settle now, if it is not about to. Async-signal-safe. */
+void paio_completion_prompt(void);
+
 /* The epoll set that streams are watched in, or -1. */
 int paio_completion_epoll(void);
 

@@ -15,6 +15,7 @@
 #include "engine_kernel.h"
 #include "engine_pool.h"
 #include "engine_stream.h"
+#include "inbox.h"
 #include "order.h"
 #include "process.h"
 #include "stats.h"
@@ -119,8 +120,8 @@ static const struct paio_engine *choose(const struct aiocb *cb, enum paio_code c
     if (code >= PAIO_FSYNC)
         return pool;
     if (look->kind == PAIO_KIND_SOCKET || look->kind == PAIO_KIND_STREAM)
-        /* Opened O_NONBLOCK it answers at once, if need be with EAGAIN. */
-        return look->flags & O_NONBLOCK ? pool : &paio_engine_stream;
+        /* Opened O_NONBLOCK it answers at once, if need be with EAGAIN; so do no bytes. */
+        return look->flags & O_NONBLOCK || !cb->aio_nbytes ? pool : &paio_engine_stream;
     if (look->kind != PAIO_KIND_REGULAR || !paio_settings.kernel ||
         memory & (PAIO_NO_NOWAIT | PAIO_MEMORY) || cb->aio_nbytes > SSIZE_MAX)
         return pool;
@@ -274,25 +275,58 @@ void paio_dispatch_start(struct paio_link *requests)
     paio_completion_wake();
 }
 
+/* Makes a request of the call, with everything but its file. */
+static void compose(struct paio_request *request, const struct paio_call *call,
+                    struct paio_descriptor *descriptor, const struct paio_look *look, size_t done)
+{
+    fill(request, call, look, done);
+    request->descriptor = request->operation.descriptor = descriptor;
+    request->chosen = choose(call->cb, call->code, look,
+                             atomic_load_explicit(&descriptor->memory, memory_order_relaxed));
+}
+
+/* From here on the request is in flight. */
+static void commit(struct paio_request *request, const struct paio_call *call)
+{
+    paio_accepted(request, 1);
+    if (call->group)
+        atomic_fetch_add(&call->group->left, 1);
+    call->cb->__return_value = 0;
+    atomic_store(paio_status(call->cb), EINPROGRESS);
+}
+
+/* Starts a fresh request whose turn it is. A stream may be ready already. */
+static void start_fresh(struct paio_request *request, struct paio_batch *batch)
+{
+    ssize_t result;
+
+    if (request->chosen == &paio_engine_stream &&
+        paio_stream_try(&request->operation, &result)) {
+        atomic_store(&request->operation.engine, &paio_engine_stream);
+        paio_finish_now(&request->operation, result);
+        return;
+    }
+    start(request, batch);
+    paio_completion_wake();
+}
+
 int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_batch *batch)
 {
-    struct paio_descriptor *descriptor = paio_descriptor_get(call->cb->aio_fildes);
+    int fd = call->cb->aio_fildes;
+    struct paio_descriptor *descriptor = paio_descriptor_get(fd);
     struct paio_request *request;
     struct paio_file *file;
     struct paio_look look;
-    int error = paio_descriptor_look(call->cb->aio_fildes, &look);
+    int error = descriptor ? paio_descriptor_look_again(descriptor, fd, &look) : -EBADF;
 
     if (!error)
         error = objection(call->cb, call->code, &look);
     if (error)
         return paio_finish_in_caller(call, error, paio_stats_accepted());
-    request = descriptor ? paio_request_allocate(call->cb) : NULL;
+    request = paio_request_allocate(call->cb);
     if (!request)
         return -EAGAIN;
-    fill(request, call, &look, done);
-    request->descriptor = descriptor;
-    request->chosen = choose(call->cb, call->code, &look,
-                             atomic_load_explicit(&descriptor->memory, memory_order_relaxed));
+    compose(request, call, descriptor, &look, done);
     paio_completion_request(1);
     file = able(request) ? paio_file_get(descriptor, &look) : NULL;
     if (!file) {
@@ -300,13 +334,58 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
         paio_request_free(request);
         return -EAGAIN;
     }
-    paio_accepted(request, 1);
-    if (call->group)
-        atomic_fetch_add(&call->group->left, 1);
-    atomic_store(paio_status(call->cb), EINPROGRESS);
-    if (paio_order_enter(request, file, lane_of(call->code, &look))) {
-        start(request, batch);
-        paio_completion_wake();
-    }
+    commit(request, call);
+    if (paio_order_enter(request, file, lane_of(call->code, &look)))
+        start_fresh(request, batch);
     return 0;
+}
+
+bool paio_dispatch_quick(const struct paio_call *call)
+{
+    int fd = call->cb->aio_fildes;
+    struct paio_descriptor *descriptor = paio_descriptor_get(fd);
+    struct paio_request *request;
+    const struct paio_flow *flow;
+    struct paio_file *file;
+    struct paio_look look;
+    sigset_t saved;
+
+    if (call->code != PAIO_WRITE || call->event->sigev_notify == SIGEV_THREAD ||
+        paio_settings.descriptor_order || !descriptor ||
+        paio_descriptor_look_again(descriptor, fd, &look) < 0)
+        return false;
+    if (look.kind != PAIO_KIND_REGULAR || objection(call->cb, call->code, &look) ||
+        look.flags & (O_APPEND | O_DIRECT) || synchronous(look.flags))
+        return false;
+    file = paio_file_try(descriptor, &look);
+    if (!file)
+        return false;
+    flow = &file->flow[PAIO_CLASS_WRITE];
+    request = paio_pool_saturated(flow, PAIO_CLASS_WRITE) ? paio_request_try(call->cb) : NULL;
+    if (request) {
+        compose(request, call, descriptor, &look, 0);
+        paio_completion_request(1);
+        commit(request, call);
+        paio_inbox_put(request, file);
+        /* See inbox.c: if nobody is at work any more, nobody may come to look. */
+        if (paio_pool_saturated(flow, PAIO_CLASS_WRITE))
+            return true;
+    }
+    paio_signals_block(&saved);
+    if (request)
+        paio_inbox_empty();
+    else
+        paio_file_put(file);
+    paio_signals_restore(&saved);
+    return request != NULL;
+}
+
+void paio_dispatch_enter(struct paio_request *request)
+{
+    struct paio_file *file = atomic_load_explicit(&request->file, memory_order_relaxed);
+    struct paio_batch none = { .count = 0 };
+
+    if (paio_order_enter(request, file, PAIO_NO_LANE))
+        start(request, &none);
+    paio_completion_wake();
 }

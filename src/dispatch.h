@@ -38,11 +38,21 @@ ssize_t paio_dispatch_inline(const struct paio_call *call, size_t *done);
  */
 int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_batch *batch);
 
+/*
+ * Accepts a buffered write to a file that a thread of the pool is writing to just now, without a
+ * lock and without blocking signals: that thread will find it when its write is done, and put it
+ * in order. False: nothing has happened.
+ */
+bool paio_dispatch_quick(const struct paio_call *call);
+
 /* Submits what is in batch. Signals blocked. */
 void paio_dispatch_flush(struct paio_batch *batch);
 
 /* Starts requests that had to wait, linked by operation.link. Signals blocked. Async-signal-safe. */
 void paio_dispatch_start(struct paio_link *requests);
+
+/* Puts a request from the inbox in order. Signals blocked. Async-signal-safe. */
+void paio_dispatch_enter(struct paio_request *request);
 
 /* Hands a request that another engine gave back to the pool. Signals blocked. Async-signal-safe. */
 void paio_dispatch_to_pool(struct paio_request *request, enum paio_class class);
@@ -63,8 +73,15 @@ int paio_finish_in_caller(const struct paio_call *call, ssize_t result, uint64_t
 /* Forgets what is settled. For start-up and a forked child, while there is one thread. */
 void paio_finish_reset(void);
 
-/* Does the rest for results that were published by paio_finish_later. Signals blocked. */
+/*
+ * Puts in order what paio_dispatch_quick has accepted, and does the rest for results that
+ * paio_finish_later has published. Signals blocked. Async-signal-safe.
+ */
 void paio_dispatch_settle(void);
+
+/* Is there anything to settle? Does somebody wait for it who will not hear of it otherwise? */
+bool paio_dispatch_unsettled(void);
+bool paio_dispatch_urgent(void);
 
 /*
  * Reaps completions of the kernel engine, settles and refills. Returns how many there were.

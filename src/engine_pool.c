@@ -103,7 +103,7 @@ static ssize_t perform(struct paio_operation *o)
 {
     ssize_t n;
 
-    if (paio_identity_holds(o->fd, &o->identity))
+    if (paio_identity_held(o->descriptor, o->fd, &o->identity))
         n = call(o);
     else
         n = -1, errno = fcntl(o->fd, F_GETFD) < 0 ? EBADF : ECANCELED;
@@ -133,7 +133,7 @@ static struct paio_operation *begin_ready(enum paio_class class)
     operation->queued = false;
     atomic_store_explicit(&operation->thread, 0, memory_order_relaxed);
     paio_list_append(&pool.begun, &operation->begun);
-    flow->running++;
+    atomic_fetch_add(&flow->running, 1);
     pool.class[class].begun++;
     offer(flow, class);
     return operation;
@@ -185,7 +185,7 @@ static struct paio_operation *serve(struct paio_operation *operation)
     result = perform(operation);
     pthread_mutex_lock(&pool.lock);
     paio_list_remove(&operation->begun);
-    flow->running--;
+    atomic_fetch_sub(&flow->running, 1);
     offer(flow, class);
     next = begin(class);
     pthread_mutex_unlock(&pool.lock);
@@ -237,6 +237,11 @@ static bool start_thread(enum paio_class class)
     pool.class[class].threads++;
     pool.class[class].idle++;
     return true;
+}
+
+bool paio_pool_saturated(const struct paio_flow *flow, enum paio_class class)
+{
+    return atomic_load(&flow->running) >= classes[class].share;
 }
 
 bool paio_pool_able(enum paio_class class)

@@ -20,6 +20,12 @@ void paio_pool_configure(unsigned threads, unsigned idle_seconds);
 bool paio_pool_able(enum paio_class class);
 
 /*
+ * Are as many threads at work on the flow as may be? Then one of them completes an operation
+ * later. Sequentially consistent. Lock-free.
+ */
+bool paio_pool_saturated(const struct paio_flow *flow, enum paio_class class);
+
+/*
  * Called every few milliseconds: starts a thread where work is queued and none was begun since
  * the last call, because those there are wait for something. True: work is queued.
  */

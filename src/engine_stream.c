@@ -223,12 +223,11 @@ static ssize_t transfer(struct paio_stream *stream, struct paio_operation *o)
 }
 
 /*
- * Goes on with the operation of one direction: true when it is over, with its result. A read is
- * over with its first bytes; a write when all is written, as a blocking write(2) would do it.
+ * Goes on with an operation: true when it is over, with its result. A read is over with its
+ * first bytes; a write when all is written, as a blocking write(2) would do it.
  */
-static bool advance(struct paio_stream *stream, unsigned d, ssize_t *result)
+static bool advance(struct paio_stream *stream, struct paio_operation *o, ssize_t *result)
 {
-    struct paio_operation *o = stream->active[d];
     ssize_t n = transfer(stream, o);
 
     if (n == -EAGAIN || n == -EINTR)
@@ -236,10 +235,27 @@ static bool advance(struct paio_stream *stream, unsigned d, ssize_t *result)
     if (n >= 0) {
         o->done += (size_t) n;
         *result = (ssize_t) o->done;
-        return d == IN || n == 0 || o->done >= o->length || o->done >= PAIO_TRANSFER_MAX;
+        return o->code == PAIO_READ || n == 0 || o->done >= o->length ||
+               o->done >= PAIO_TRANSFER_MAX;
     }
     *result = o->done && n != -EOPNOTSUPP ? (ssize_t) o->done : n;
     return true;
+}
+
+bool paio_stream_try(struct paio_operation *operation, ssize_t *result)
+{
+    struct paio_stream *stream = stream_of(operation->fd);
+    bool over;
+
+    /* A broken pipe would send the caller SIGPIPE. The completion thread blocks it for good. */
+    if (operation->code == PAIO_WRITE && operation->identity.type != S_IFSOCK)
+        return false;
+    pthread_mutex_lock(&stream->lock);
+    over = advance(stream, operation, result) && *result != -EOPNOTSUPP;
+    if (over)
+        deactivate(stream, direction(operation));
+    pthread_mutex_unlock(&stream->lock);
+    return over;
 }
 
 void paio_stream_ready(int fd, uint32_t events)
@@ -254,7 +270,8 @@ void paio_stream_ready(int fd, uint32_t events)
 
     pthread_mutex_lock(&stream->lock);
     for (unsigned d = 0; d < DIRECTIONS; d++) {
-        if (stream->active[d] && (events & interest[d]) && advance(stream, d, &result[d])) {
+        if (stream->active[d] && (events & interest[d]) &&
+            advance(stream, stream->active[d], &result[d])) {
             over[d] = stream->active[d];
             deactivate(stream, d);
         }

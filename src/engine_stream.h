@@ -13,6 +13,12 @@
  */
 bool paio_stream_able(int fd);
 
+/*
+ * Tries to carry operation out at once, before it is submitted: true, with its result. It must
+ * be the only one in its direction. Signals blocked.
+ */
+bool paio_stream_try(struct paio_operation *operation, ssize_t *result);
+
 /* epoll has reported events on fd: transfers what can be. The completion thread's. */
 void paio_stream_ready(int fd, uint32_t events);
 

@@ -40,13 +40,18 @@ struct paio_stream;
 
 /*
  * Descriptor: one number of the process. Made when first used, kept for ever (a number costs
- * 48 bytes), so that it can be looked at without a lock.
+ * about 100 bytes), so that it can be looked at without a lock.
  */
 struct paio_descriptor {
     _Atomic uint32_t memory;   /* PAIO_KNOWN, … */
     _Atomic uint32_t uses;     /* reads since memory was refreshed */
     _Atomic uint32_t requests; /* accepted and not yet left: close looks at it */
+    struct {
+        _Atomic uint32_t version;          /* odd while it is being written */
+        _Atomic uint64_t when, dev, ino;   /* CLOCK_MONOTONIC, nanoseconds; a regular file's */
+    } seen;                                /* what fstat said last, and when */
     _Atomic(struct paio_file *) own;       /* its private file record: streams */
+    _Atomic(struct paio_file *) latest;    /* the shared record of its latest request: a hint */
     _Atomic(struct paio_stream *) stream;  /* the stream engine's */
 };
 
@@ -61,7 +66,7 @@ struct paio_file {
     pthread_mutex_t lock;
     struct paio_link hash;          /* h: bucket, or free list */
     struct paio_identity identity;  /* h */
-    unsigned references;            /* h: requests in flight; private records are never freed */
+    _Atomic uint32_t references;    /* requests in flight; h to go from or to 0 */
     bool private;                   /* constant while referenced */
     struct paio_link in_flight;     /* f: data requests and waiting barriers, as submitted */
     struct paio_link syncs;         /* f: barriers that have started */
@@ -84,6 +89,9 @@ int paio_descriptor_next(int fd);
 /* Asks the kernel what fd is. 0 or -EBADF. */
 int paio_descriptor_look(int fd, struct paio_look *look);
 
+/* The same, where what fstat said of a regular file a moment ago (FRESH) is still good enough. */
+int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, struct paio_look *look);
+
 /* The bits remembered of fd, asked anew every 64th time. 0: fd is not open. */
 uint32_t paio_descriptor_recall(struct paio_descriptor *descriptor, int fd);
 
@@ -96,11 +104,19 @@ void paio_descriptor_forget(struct paio_descriptor *descriptor);
 /* Does identity still describe the file behind fd? */
 bool paio_identity_holds(int fd, const struct paio_identity *identity);
 
+/* The same, by what was seen a moment ago (FRESH). Lock-free. */
+bool paio_identity_held(struct paio_descriptor *descriptor, int fd,
+                        const struct paio_identity *identity);
+
 /*
  * The record that orders requests on descriptor, with a reference, or NULL when memory is
  * short. Signals blocked. paio_file_put gives the reference back.
  */
 struct paio_file *paio_file_get(struct paio_descriptor *descriptor, const struct paio_look *look);
+
+/* The same, if that takes no lock. Signals need not be blocked. */
+struct paio_file *paio_file_try(struct paio_descriptor *descriptor, const struct paio_look *look);
+
 void paio_file_put(struct paio_file *file);
 
 /* As paio_file_get, but NULL when nothing is in flight there. */

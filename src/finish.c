@@ -17,16 +17,24 @@
 #include "completion.h"
 #include "engine_kernel.h"
 #include "engine_stream.h"
+#include "inbox.h"
 #include "order.h"
 #include "process.h"
 #include "stats.h"
 #include "waiter.h"
 
 static _Atomic(struct paio_request *) settled;
+static _Atomic bool urgent; /* settled has something that others wait for */
 
 void paio_finish_reset(void)
 {
     atomic_store(&settled, NULL);
+    atomic_store(&urgent, false);
+}
+
+bool paio_dispatch_urgent(void)
+{
+    return atomic_load_explicit(&urgent, memory_order_relaxed);
 }
 
 void paio_accepted(struct paio_request *request, int change)
@@ -115,6 +123,10 @@ void paio_finish_later(struct paio_operation *operation, ssize_t result)
     request->carry_on = incomplete(operation, result);
     if (!request->carry_on)
         publish(request, operation->done ? (ssize_t) operation->done : result);
+    else
+        atomic_store_explicit(&urgent, true, memory_order_relaxed);
+    if (request->lane)
+        atomic_store_explicit(&urgent, true, memory_order_relaxed);
     /* Release: pairs with the acquire exchange of paio_dispatch_settle. */
     do {
         request->next = next;
@@ -131,24 +143,26 @@ static void carry_on(struct paio_request *request)
     paio_dispatch_to_pool(request, class);
 }
 
+bool paio_dispatch_unsettled(void)
+{
+    return atomic_load_explicit(&settled, memory_order_relaxed);
+}
+
 void paio_dispatch_settle(void)
 {
-    struct paio_request *request, *next, *in_order = NULL;
+    struct paio_request *next, *each;
 
+    paio_inbox_empty();
     if (!atomic_load_explicit(&settled, memory_order_relaxed))
         return;
-    request = atomic_exchange_explicit(&settled, NULL, memory_order_acquire);
-    for (; request; request = next) {
-        next = request->next;
-        request->next = in_order;
-        in_order = request;
-    }
-    for (; in_order; in_order = next) {
-        next = in_order->next;
-        if (in_order->carry_on)
-            carry_on(in_order);
+    atomic_store_explicit(&urgent, false, memory_order_relaxed);
+    each = paio_request_reverse(atomic_exchange_explicit(&settled, NULL, memory_order_acquire));
+    for (; each; each = next) {
+        next = each->next;
+        if (each->carry_on)
+            carry_on(each);
         else
-            finish(in_order);
+            finish(each);
     }
 }
 
@@ -165,6 +179,7 @@ void paio_finish_now(struct paio_operation *operation, ssize_t result)
     }
     publish(request, result);
     finish(request);
+    paio_inbox_empty();
 }
 
 unsigned paio_dispatch_reap(void)
@@ -257,6 +272,7 @@ int paio_dispatch_cancel(int fd, const struct aiocb *cb)
     sigset_t saved;
 
     paio_signals_block(&saved);
+    paio_inbox_empty();
     paio_list_init(&canceled);
     if (request)
         file = atomic_load_explicit(&request->file, memory_order_relaxed);

@@ -25,6 +25,7 @@
 #include "engine_kernel.h"
 #include "engine_pool.h"
 #include "file.h"
+#include "inbox.h"
 #include "notify.h"
 #include "request.h"
 #include "stats.h"
@@ -120,6 +121,7 @@ static void reset(void)
     paio_completion_reset();
     paio_kernel_reset();
     paio_finish_reset();
+    paio_inbox_reset();
     atomic_store(&paio_process_writes, 0);
 }
 

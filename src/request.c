@@ -5,7 +5,9 @@
  * looked at for ever: paio_request_find reads it without a lock and believes it only when the
  * generation and the control block agree.
  *
- * Locks: slab.lock (s) guards the free list and the chunk table's growth. It is a leaf.
+ * The free list is a stack without a lock; its head carries a tag that changes with each pop, so
+ * that a request that was taken and given back meanwhile is not mistaken for the one that was
+ * seen. Locks: slab.lock (s) guards the chunk table's growth. It is a leaf.
  */
 #include "request.h"
 
@@ -17,15 +19,45 @@ enum { CHUNK = 128, CHUNKS = 1 << 16 };
 
 static struct {
     pthread_mutex_t lock;
-    struct paio_request *free;                      /* s */
+    _Atomic uint64_t free;                          /* tag, and index + 1 of the first */
     uint32_t chunks;                                /* s */
     _Atomic(struct paio_request *) chunk[CHUNKS];   /* s to write; read by anyone */
 } slab = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+static struct paio_request *at(uint32_t index)
+{
+    struct paio_request *chunk = atomic_load_explicit(&slab.chunk[index / CHUNK],
+                                                      memory_order_acquire);
+
+    return chunk ? chunk + index % CHUNK : NULL;
+}
+
 static void put(struct paio_request *request)
 {
-    request->next = slab.free;
-    slab.free = request;
+    uint64_t head = atomic_load_explicit(&slab.free, memory_order_relaxed), next;
+
+    do {
+        atomic_store_explicit(&request->next_free, (uint32_t) head, memory_order_relaxed);
+        next = (head >> 32 << 32) | (request->index + 1);
+        /* Release: pairs with the acquire of take, which reads next_free. */
+    } while (!atomic_compare_exchange_weak_explicit(&slab.free, &head, next, memory_order_release,
+                                                    memory_order_relaxed));
+}
+
+static struct paio_request *take(void)
+{
+    uint64_t head = atomic_load_explicit(&slab.free, memory_order_acquire), next;
+    struct paio_request *request;
+
+    do {
+        if (!(uint32_t) head)
+            return NULL;
+        request = at((uint32_t) head - 1);
+        next = ((head >> 32) + 1) << 32 |
+               atomic_load_explicit(&request->next_free, memory_order_relaxed);
+    } while (!atomic_compare_exchange_weak_explicit(&slab.free, &head, next, memory_order_acquire,
+                                                    memory_order_acquire));
+    return request;
 }
 
 static bool grow(void)
@@ -38,19 +70,20 @@ static bool grow(void)
                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (chunk == MAP_FAILED)
         return false;
+    /* Release: pairs with the acquire of at(), in whichever thread finds an index of it. */
+    atomic_store_explicit(&slab.chunk[slab.chunks], chunk, memory_order_release);
     for (uint32_t i = CHUNK; i-- > 0;) {
         chunk[i].index = slab.chunks * CHUNK + i;
         put(&chunk[i]);
     }
-    /* Release: pairs with the acquire of paio_request_find. */
-    atomic_store_explicit(&slab.chunk[slab.chunks++], chunk, memory_order_release);
+    slab.chunks++;
     return true;
 }
 
 void paio_request_reset(void)
 {
     pthread_mutex_init(&slab.lock, NULL);
-    slab.free = NULL;
+    atomic_store(&slab.free, 0);
     for (uint32_t c = slab.chunks; c-- > 0;) {
         struct paio_request *chunk = atomic_load_explicit(&slab.chunk[c], memory_order_relaxed);
 
@@ -70,21 +103,11 @@ void paio_request_reserve(unsigned count)
     pthread_mutex_unlock(&slab.lock);
 }
 
-struct paio_request *paio_request_allocate(struct aiocb *cb)
+static void prepare(struct paio_request *request, struct aiocb *cb)
 {
-    struct paio_request *request = NULL;
-    uint32_t generation;
+    uint32_t generation = atomic_load_explicit(&request->generation, memory_order_relaxed) + 1;
 
-    pthread_mutex_lock(&slab.lock);
-    if (slab.free || grow()) {
-        request = slab.free;
-        slab.free = request->next;
-    }
-    pthread_mutex_unlock(&slab.lock);
-    if (!request)
-        return NULL;
     memset(&request->operation, 0, offsetof(struct paio_operation, iocb));
-    generation = atomic_load_explicit(&request->generation, memory_order_relaxed) + 1;
     atomic_store_explicit(&request->generation, generation, memory_order_relaxed);
     atomic_store_explicit(&request->file, NULL, memory_order_relaxed);
     request->group = NULL;
@@ -101,6 +124,28 @@ struct paio_request *paio_request_allocate(struct aiocb *cb)
     paio_request_move(request, PAIO_NEW);
     /* Release: whoever finds this control block here sees its generation. */
     atomic_store_explicit(&request->cb, cb, memory_order_release);
+}
+
+struct paio_request *paio_request_try(struct aiocb *cb)
+{
+    struct paio_request *request = take();
+
+    if (request)
+        prepare(request, cb);
+    return request;
+}
+
+struct paio_request *paio_request_allocate(struct aiocb *cb)
+{
+    struct paio_request *request = paio_request_try(cb);
+
+    if (request)
+        return request;
+    pthread_mutex_lock(&slab.lock);
+    do
+        request = paio_request_try(cb);
+    while (!request && grow());
+    pthread_mutex_unlock(&slab.lock);
     return request;
 }
 
@@ -108,22 +153,16 @@ void paio_request_free(struct paio_request *request)
 {
     atomic_store_explicit(&request->cb, NULL, memory_order_relaxed);
     paio_request_move(request, PAIO_FREE);
-    pthread_mutex_lock(&slab.lock);
     put(request);
-    pthread_mutex_unlock(&slab.lock);
 }
 
 struct paio_request *paio_request_find(const struct aiocb *cb)
 {
     uint32_t index = (uint32_t) cb->__abs_prio;
-    struct paio_request *request;
+    struct paio_request *request = index / CHUNK < CHUNKS ? at(index) : NULL;
 
-    if (index / CHUNK >= CHUNKS)
-        return NULL;
-    request = atomic_load_explicit(&slab.chunk[index / CHUNK], memory_order_acquire);
     if (!request)
         return NULL;
-    request += index % CHUNK;
     if (atomic_load_explicit(&request->cb, memory_order_acquire) != cb ||
         atomic_load_explicit(&request->generation, memory_order_relaxed) !=
             (uint32_t) cb->__policy)

@@ -32,6 +32,7 @@ struct paio_request {
     _Atomic(struct aiocb *) cb;      /* NULL when the request is free */
     _Atomic uint32_t generation;     /* changes each time the request is allocated */
     uint32_t index;                  /* place in the slab, fixed */
+    _Atomic uint32_t next_free;      /* the slab's free list: index + 1 of the next, 0: none */
 
     /* Order: guarded by the lock of file. */
     _Atomic(struct paio_file *) file;
@@ -42,7 +43,7 @@ struct paio_request {
     struct paio_descriptor *descriptor;
 
     /* Completion: of whoever completes it. */
-    struct paio_request *next;       /* stack of the settled, or free list of the slab */
+    struct paio_request *next;       /* stack of the settled, or of the accepted */
     struct paio_request *group;      /* list I/O group, or NULL */
     struct paio_notice notice;       /* its notification; the sigevent is a copy */
     _Atomic uint32_t left;           /* of a group: requests not yet done */
@@ -66,10 +67,13 @@ void paio_request_reset(void);
  */
 struct paio_request *paio_request_allocate(struct aiocb *cb);
 
+/* The same, if one is free: takes no lock, and signals need not be blocked. */
+struct paio_request *paio_request_try(struct aiocb *cb);
+
 /* Makes room for count requests outstanding, as far as there is memory. Signals blocked. */
 void paio_request_reserve(unsigned count);
 
-/* Gives it back. Signals blocked. The memory stays readable as a request for ever. */
+/* Gives it back. Lock-free. The memory stays readable as a request for ever. */
 void paio_request_free(struct paio_request *request);
 
 /*
@@ -83,6 +87,21 @@ struct paio_request *paio_request_find(const struct aiocb *cb);
 static inline void paio_request_move(struct paio_request *request, enum paio_state state)
 {
     atomic_store_explicit(&request->state, state, memory_order_release);
+}
+
+/* Turns a chain by next round: stacks are emptied in the order in which they were filled. */
+static inline struct paio_request *paio_request_reverse(struct paio_request *chain)
+{
+    struct paio_request *reversed = NULL;
+
+    while (chain) {
+        struct paio_request *next = chain->next;
+
+        chain->next = reversed;
+        reversed = chain;
+        chain = next;
+    }
+    return reversed;
 }
 
 static inline struct paio_request *paio_request_of(struct paio_operation *operation)

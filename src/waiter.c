@@ -34,6 +34,9 @@
 
 enum { BUCKETS = 32, SLEEPERS = 1, STEP = 2 };
 
+/* What sleep_once says where there is nothing to sleep for. */
+enum { NOBODYS = 1 };
+
 static struct {
     _Alignas(64) _Atomic uint32_t word;
 } bucket[BUCKETS];
@@ -99,14 +102,25 @@ void paio_waiter_wake(uint32_t buckets)
         wake_bucket((unsigned) __builtin_ctz(buckets));
 }
 
-/* What a look at the control blocks tells. */
+static bool some_done(const struct aiocb *const list[], int count)
+{
+    bool any = false;
+
+    for (int i = 0; i < count; i++) {
+        if (list[i] && !paio_in_progress(list[i]))
+            return true;
+        any = any || list[i];
+    }
+    return !any;
+}
+
+/* What asking the control blocks tells. */
 enum look { SOME_DONE, ALL_PENDING, PENDING_IN_KERNEL };
 
 /* Asks, with mask, to hear of each control block that is in progress. */
 static enum look ask(const struct aiocb *const list[], int count, uint32_t mask)
 {
     enum look look = ALL_PENDING;
-    bool any = false;
 
     for (int i = 0; i < count; i++) {
         const struct paio_request *request;
@@ -114,7 +128,6 @@ static enum look ask(const struct aiocb *const list[], int count, uint32_t mask)
 
         if (!list[i])
             continue;
-        any = true;
         word = atomic_load_explicit(paio_status(list[i]), memory_order_acquire);
         do {
             if (paio_status_error(word) != EINPROGRESS)
@@ -126,10 +139,11 @@ static enum look ask(const struct aiocb *const list[], int count, uint32_t mask)
         request = paio_request_find(list[i]);
         if (!request && (!paio_in_progress(list[i]) || !paio_request_find(list[i])))
             return SOME_DONE;
-        if (request && atomic_load(&request->operation.engine) == &paio_engine_kernel)
+        if (request && atomic_load_explicit(&request->operation.engine, memory_order_relaxed) ==
+                           &paio_engine_kernel)
             look = PENDING_IN_KERNEL;
     }
-    return any ? look : SOME_DONE;
+    return look;
 }
 
 /* Hands the lead to a follower, if there is work for a leader. */
@@ -173,30 +187,25 @@ static void leave_lead(void *argument)
         hand_on();
 }
 
-static int lead(const struct aiocb *const list[], int count, uint32_t mask, uint64_t *mine,
+static int lead(const struct aiocb *const list[], int count, uint64_t *mine,
                 const struct timespec *deadline)
 {
     int result = 0;
 
     atomic_fetch_add(&asleep, 1);
     pthread_cleanup_push(leave_lead, mine);
-    if (ask(list, count, mask) != SOME_DONE && !paio_kernel_ready())
+    if (!some_done(list, count) && !paio_kernel_ready())
         result = paio_kernel_wait(deadline);
     pthread_cleanup_pop(1);
     return result;
 }
 
-static int follow(const struct aiocb *const list[], int count, uint32_t mask, bool could_lead,
-                  const struct timespec *deadline)
+/* seen: what the bucket's word was before the control blocks were asked. */
+static int follow(uint32_t seen, const struct timespec *deadline)
 {
     _Atomic uint32_t *word = &bucket[number() % BUCKETS].word;
-    uint32_t seen = atomic_load(word);
     int result, type;
 
-    if (could_lead)
-        atomic_fetch_or(&candidates, mask);
-    if (ask(list, count, mask) == SOME_DONE || (could_lead && !atomic_load(&leader)))
-        return 0;
     if (!(seen & SLEEPERS) && !atomic_compare_exchange_strong(word, &seen, seen | SLEEPERS))
         return 0;
     /* Nothing is held here, so that a canceled thread may end at once. */
@@ -206,30 +215,56 @@ static int follow(const struct aiocb *const list[], int count, uint32_t mask, bo
     return result == -EAGAIN ? 0 : result;
 }
 
-int paio_wait_any(const struct aiocb *const list[], int count, const struct timespec *deadline)
+/* Registers with the control blocks, and sleeps as leader or follower. Wakes for no reason too. */
+static int sleep_once(const struct aiocb *const list[], int count, const struct timespec *deadline)
 {
     uint32_t mask = (uint32_t) 1 << number() % BUCKETS;
+    uint32_t seen = atomic_load(&bucket[number() % BUCKETS].word);
+    enum look look = ask(list, count, mask);
+    uint64_t mine;
+
+    if (look == SOME_DONE)
+        return NOBODYS;
+    if (look == PENDING_IN_KERNEL) {
+        mine = take_lead();
+        if (mine)
+            return lead(list, count, &mine, deadline);
+        atomic_fetch_or(&candidates, mask);
+        /* Sequentially consistent with leave_lead, which empties leader, then looks here. */
+        if (!atomic_load(&leader))
+            return 0;
+    }
+    return follow(seen, deadline);
+}
+
+/* What aio_error has reaped and left to others may be what this thread waits for. */
+static bool settled_now(void)
+{
+    sigset_t saved;
+
+    if (!paio_dispatch_unsettled())
+        return false;
+    paio_signals_block(&saved);
+    paio_dispatch_settle();
+    paio_signals_restore(&saved);
+    return true;
+}
+
+int paio_wait_any(const struct aiocb *const list[], int count, const struct timespec *deadline)
+{
     int result = 0;
 
     /* In a forked child that has not started the library nothing is in flight. */
-    if (!paio_process_started())
-        return 0;
-    for (;;) {
-        enum look look = ask(list, count, mask);
-        uint64_t mine;
-
-        if (look != SOME_DONE && paio_kernel_ready() && paio_dispatch_reap())
-            look = ask(list, count, mask);
-        if (look == SOME_DONE)
+    while (paio_process_started()) {
+        if (some_done(list, count))
             return 0;
+        if ((paio_kernel_ready() && paio_dispatch_reap()) || settled_now())
+            continue;
         if (result)
-            return result;
-        mine = look == PENDING_IN_KERNEL ? take_lead() : 0;
-        if (mine)
-            result = lead(list, count, mask, &mine, deadline);
-        else
-            result = follow(list, count, mask, look == PENDING_IN_KERNEL, deadline);
+            return result == NOBODYS ? 0 : result;
+        result = sleep_once(list, count, deadline);
     }
+    return 0;
 }
 
 void paio_waiter_tick(bool stalled)
