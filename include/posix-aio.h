@@ -32,8 +32,8 @@ const char *posix_aio_engine(void);
 
 /*
  * Stores in *value the statistic called name, one of those that "posix-aio stat" prints
- * (libposix-aio(7) lists them). Counters count since the process started or was forked; times
- * are in nanoseconds.
+ * (libposix-aio(7) lists them). Counters count since the library started in this process, which
+ * is at the first call that submits; times are in nanoseconds. *value is left alone on failure.
  *
  * Returns 0, or -1 with errno ENOENT (there is no such statistic) or ENODATA (the process keeps
  * no statistics: LIBPOSIX_AIO_STATS is not set, or its file could not be made).

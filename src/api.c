@@ -86,7 +86,7 @@ PAIO_EXPORT int aio_error(const struct aiocb *cb)
     return paio_status_error(atomic_load_explicit(paio_status(cb), memory_order_acquire));
 }
 
-/* In progress: 0, errno left alone, as glibc has it (POSIX leaves it undefined). */
+/* In progress: 0, errno left alone, as glibc has it for files (POSIX leaves it undefined). */
 PAIO_EXPORT ssize_t aio_return(struct aiocb *cb)
 {
     int error = paio_status_error(atomic_load_explicit(paio_status(cb), memory_order_acquire));
@@ -178,13 +178,17 @@ PAIO_EXPORT const char *posix_aio_engine(void)
 
 PAIO_EXPORT int posix_aio_stat(const char *name, uint64_t *value)
 {
+    uint64_t found;
     char each[32];
 
     paio_process_start();
     if (!paio_stats)
         return answer(-ENODATA);
-    for (unsigned i = 0; paio_stats_read(paio_stats, i, each, sizeof each, value); i++)
-        if (strcmp(each, name) == 0)
+    for (unsigned i = 0; paio_stats_read(paio_stats, i, each, sizeof each, &found); i++) {
+        if (strcmp(each, name) == 0) {
+            *value = found;
             return 0;
+        }
+    }
     return answer(-ENOENT);
 }

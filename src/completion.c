@@ -8,6 +8,9 @@
  * that does not lead. So no request depends on another call into the library, and none costs a
  * wakeup of this thread.
  *
+ * A stream that was closed where close.c cannot see it reports nothing more; so once in LINGER
+ * the resting thread looks whether the descriptors it watches are still the same files.
+ *
  * State: NONE -> TICKING (paio_completion_start makes the thread), TICKING <-> RESTING (it sleeps
  * in epoll_wait without a tick; paio_completion_wake ends that), RESTING -> NONE (nothing
  * outstanding for LINGER). Both directions are pairs of sequentially consistent operations:
@@ -167,7 +170,7 @@ static int next_timeout(void)
     uint64_t now;
 
     if (atomic_load(&completion.state) == RESTING)
-        return atomic_load(&completion.requests) > 0 ? -1 : LINGER;
+        return LINGER;
     now = paio_now();
     if (now >= completion.next_tick)
         return 0;
@@ -198,6 +201,8 @@ static void *run(void *unused)
         for (int i = 0; i < n; i++)
             handle(&events[i]);
         if (atomic_load(&completion.state) == RESTING) {
+            if (n == 0)
+                paio_stream_check_all();
             if (n == 0 && atomic_load(&completion.requests) == 0 && try_to_end())
                 return unused;
             continue;

@@ -109,6 +109,16 @@ static enum paio_class class_of(enum paio_code code, int flags)
 }
 
 /*
+ * Does io_submit take that operation on a buffered file without waiting? On a kernel with
+ * fs.aio-buffered; synchronous writes batch better in the pool, and go there unless forced.
+ */
+static bool without_waiting(enum paio_code code, int flags)
+{
+    return paio_settings.buffered &&
+           (code == PAIO_READ || (synchronous(flags) && paio_settings.kernel_forced));
+}
+
+/*
  * The way that a request goes which could not be served in the caller: this is the table of
  * doc/design.md. Here and nowhere else an engine is chosen.
  */
@@ -123,10 +133,9 @@ static const struct paio_engine *choose(const struct aiocb *cb, enum paio_code c
         /* Opened O_NONBLOCK it answers at once, if need be with EAGAIN; so do no bytes. */
         return look->flags & O_NONBLOCK || !cb->aio_nbytes ? pool : &paio_engine_stream;
     if (look->kind != PAIO_KIND_REGULAR || !paio_settings.kernel ||
-        memory & (PAIO_NO_NOWAIT | PAIO_MEMORY) || cb->aio_nbytes > SSIZE_MAX)
+        memory & (PAIO_NO_NOWAIT | PAIO_MEMORY))
         return pool;
-    if (!(look->flags & O_DIRECT) &&
-        !(paio_settings.buffered && (code == PAIO_READ || synchronous(look->flags))))
+    if (!(look->flags & O_DIRECT) && !without_waiting(code, look->flags))
         return pool;
     if (code == PAIO_WRITE && (look->flags & O_APPEND ||
                                !within_limit(cb->aio_offset + (off_t) cb->aio_nbytes)))
@@ -156,6 +165,8 @@ static int objection(const struct aiocb *cb, enum paio_code code, const struct p
         return 0;
     if (look->flags & O_PATH || mode == (code == PAIO_READ ? O_WRONLY : O_RDONLY))
         return -EBADF;
+    if (cb->aio_nbytes > SSIZE_MAX)
+        return -EFAULT;
     if (cb->aio_offset < 0 &&
         (look->kind == PAIO_KIND_REGULAR || look->kind == PAIO_KIND_SOCKET))
         return -EINVAL;
@@ -280,7 +291,7 @@ static void compose(struct paio_request *request, const struct paio_call *call,
                     struct paio_descriptor *descriptor, const struct paio_look *look, size_t done)
 {
     fill(request, call, look, done);
-    request->descriptor = request->operation.descriptor = descriptor;
+    request->descriptor = descriptor;
     request->chosen = choose(call->cb, call->code, look,
                              atomic_load_explicit(&descriptor->memory, memory_order_relaxed));
 }
@@ -317,7 +328,7 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
     struct paio_request *request;
     struct paio_file *file;
     struct paio_look look;
-    int error = descriptor ? paio_descriptor_look_again(descriptor, fd, &look) : -EBADF;
+    int error = descriptor ? paio_descriptor_look(fd, &look) : -EBADF;
 
     if (!error)
         error = objection(call->cb, call->code, &look);
@@ -335,6 +346,8 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
         return -EAGAIN;
     }
     commit(request, call);
+    if (request->operation.stream)
+        paio_stream_check(fd);
     if (paio_order_enter(request, file, lane_of(call->code, &look)))
         start_fresh(request, batch);
     return 0;
@@ -352,7 +365,7 @@ bool paio_dispatch_quick(const struct paio_call *call)
 
     if (call->code != PAIO_WRITE || call->event->sigev_notify == SIGEV_THREAD ||
         paio_settings.descriptor_order || !descriptor ||
-        paio_descriptor_look_again(descriptor, fd, &look) < 0)
+        paio_descriptor_look(fd, &look) < 0)
         return false;
     if (look.kind != PAIO_KIND_REGULAR || objection(call->cb, call->code, &look) ||
         look.flags & (O_APPEND | O_DIRECT) || synchronous(look.flags))

@@ -24,8 +24,6 @@ enum paio_class {
     PAIO_CLASSES
 };
 
-struct paio_descriptor;
-
 /* Which file a descriptor stood for when the request was accepted. */
 struct paio_identity {
     dev_t dev;
@@ -54,7 +52,6 @@ struct paio_operation {
     struct paio_flow *flow;           /* the pool's queue for this file and class */
     struct paio_link begun;           /* the pool's list of what its threads are at */
     _Atomic pid_t thread;             /* the pool's thread that is at it, 0 before */
-    struct paio_descriptor *descriptor; /* the record of fd, for paio_identity_held */
     struct paio_identity identity;
     void *buffer;
     size_t length;

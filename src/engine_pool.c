@@ -103,7 +103,7 @@ static ssize_t perform(struct paio_operation *o)
 {
     ssize_t n;
 
-    if (paio_identity_held(o->descriptor, o->fd, &o->identity))
+    if (paio_identity_holds(o->fd, &o->identity))
         n = call(o);
     else
         n = -1, errno = fcntl(o->fd, F_GETFD) < 0 ? EBADF : ECANCELED;

@@ -12,8 +12,9 @@
  *   RWF_NOWAIT
  *   FIFO, terminal, pipes    a private opening of /proc/self/fd/N with O_NONBLOCK, kept for
  *   before 6.x               the one operation: it would delay end-of-file for others
- *   master of a pty          writes: byte by byte, each after a look that there is room (opening
- *                            it anew would make another pty)
+ *   master of a pty, or a    writes: in small pieces, each after a look that there is room
+ *   FIFO that can't be       (opening a master anew would make another pty)
+ *   opened anew
  *   the rest                 given back with -EOPNOTSUPP: data was ready a moment ago, a thread
  *                            of the pool reads it. Only if another reader steals it the thread
  *                            waits, which harms nobody else.
@@ -24,6 +25,7 @@
 #include "engine_stream.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +40,7 @@
 
 enum { IN, OUT, DIRECTIONS };
 
-enum { PTY_TURN = 256 };
+enum { PTY_UNIT = 256 };
 
 struct paio_stream {
     pthread_mutex_t lock;
@@ -171,21 +173,19 @@ static int open_anew(struct paio_stream *stream, struct paio_operation *o)
     return stream->private[d];
 }
 
-/* Writes to the master of a pty as long as there is room for one byte more. */
-static ssize_t write_pty(int fd, const char *buffer, size_t length)
+/*
+ * Writes as much as is sure to be taken at once: a pipe that is not full takes PIPE_BUF bytes,
+ * and the buffers of a pty are made in units of PTY_UNIT (tty_buffer.c of the kernel).
+ */
+static ssize_t write_piece(int fd, const char *buffer, size_t length, size_t most)
 {
     struct pollfd room = { .fd = fd, .events = POLLOUT };
-    ssize_t done = 0;
 
-    while ((size_t) done < length && done < PTY_TURN && poll(&room, 1, 0) == 1 &&
-           !(room.revents & (POLLERR | POLLNVAL))) {
-        if (write(fd, buffer + done, 1) != 1)
-            return done ? done : -1;
-        done++;
-    }
-    if (!done && length)
+    if (length && poll(&room, 1, 0) != 1) {
         errno = EAGAIN;
-    return done || !length ? done : -1;
+        return -1;
+    }
+    return write(fd, buffer, length < most ? length : most);
 }
 
 static ssize_t without_nowait(struct paio_stream *stream, struct paio_operation *o, char *buffer,
@@ -195,8 +195,10 @@ static ssize_t without_nowait(struct paio_stream *stream, struct paio_operation 
 
     if (fd >= 0)
         return o->code == PAIO_READ ? read(fd, buffer, length) : write(fd, buffer, length);
+    if (o->code == PAIO_WRITE && o->identity.type == S_IFIFO)
+        return write_piece(o->fd, buffer, length, PIPE_BUF);
     if (o->code == PAIO_WRITE && is_pty_master(o->fd))
-        return write_pty(o->fd, buffer, length);
+        return write_piece(o->fd, buffer, length, PTY_UNIT);
     errno = EOPNOTSUPP;
     return -1;
 }
@@ -307,6 +309,36 @@ void paio_stream_close(int fd)
     pthread_mutex_unlock(&stream->lock);
     if (partial)
         partial->complete(partial, (ssize_t) partial->done);
+}
+
+void paio_stream_check(int fd)
+{
+    struct paio_operation *lost[DIRECTIONS] = { NULL, NULL };
+    struct paio_stream *stream = stream_of(fd);
+    int error = fcntl(fd, F_GETFD) < 0 ? -EBADF : -ECANCELED;
+
+    if (!stream)
+        return;
+    pthread_mutex_lock(&stream->lock);
+    for (unsigned d = 0; d < DIRECTIONS; d++) {
+        struct paio_operation *active = stream->active[d];
+
+        if (active && !paio_identity_holds(fd, &active->identity)) {
+            lost[d] = active;
+            deactivate(stream, d);
+        }
+    }
+    pthread_mutex_unlock(&stream->lock);
+    for (unsigned d = 0; d < DIRECTIONS; d++)
+        if (lost[d])
+            lost[d]->complete(lost[d], lost[d]->done ? (ssize_t) lost[d]->done : error);
+}
+
+void paio_stream_check_all(void)
+{
+    for (int fd = paio_descriptor_next(0); fd >= 0 && fd < INT_MAX;
+         fd = paio_descriptor_next(fd + 1))
+        paio_stream_check(fd);
 }
 
 const struct paio_engine paio_engine_stream = {

@@ -23,6 +23,15 @@ bool paio_stream_try(struct paio_operation *operation, ssize_t *result);
 void paio_stream_ready(int fd, uint32_t events);
 
 /*
+ * Ends what is active on fd if fd stands for another file by now, or for none: it was closed
+ * where close.c cannot see it, and will not report readiness any more. Signals blocked.
+ */
+void paio_stream_check(int fd);
+
+/* The same for all descriptors. */
+void paio_stream_check_all(void);
+
+/*
  * fd is about to be closed: a write that has moved some of its bytes ends here, with their
  * number. Signals blocked.
  */

@@ -19,12 +19,7 @@
 
 #include "process.h"
 
-/*
- * FRESH, in nanoseconds: how old an answer of fstat may be. Two of them a request would be 8 % of
- * the cost of a buffered 4 KiB write. They guard against closers that close.c cannot see, and a
- * window of that order is there anyway, between check and system call.
- */
-enum { LEAF = 64, MIDDLE = 16384, TOP = 2048, BUCKETS = 256, REFRESH = 64, FRESH = 20000 };
+enum { LEAF = 64, MIDDLE = 16384, TOP = 2048, BUCKETS = 256, REFRESH = 64 };
 
 typedef _Atomic(void *) node;
 
@@ -135,66 +130,6 @@ int paio_descriptor_look(int fd, struct paio_look *look)
     return 0;
 }
 
-/* Remembers what fstat has said. A writer that meets another leaves it at that. */
-static void note_seen(struct paio_descriptor *descriptor, const struct paio_identity *identity)
-{
-    uint32_t version = atomic_load_explicit(&descriptor->seen.version, memory_order_relaxed);
-
-    if (version & 1 || !S_ISREG(identity->type) ||
-        !atomic_compare_exchange_strong(&descriptor->seen.version, &version, version + 1))
-        return;
-    atomic_store_explicit(&descriptor->seen.when, paio_now(), memory_order_relaxed);
-    atomic_store_explicit(&descriptor->seen.dev, identity->dev, memory_order_relaxed);
-    atomic_store_explicit(&descriptor->seen.ino, identity->ino, memory_order_relaxed);
-    /* Release: pairs with the acquire of recall_seen. */
-    atomic_store_explicit(&descriptor->seen.version, version + 2, memory_order_release);
-}
-
-/* The regular file that was seen less than FRESH ago. */
-static bool recall_seen(struct paio_descriptor *descriptor, struct paio_identity *identity)
-{
-    uint32_t version = atomic_load_explicit(&descriptor->seen.version, memory_order_acquire);
-    uint64_t when = atomic_load_explicit(&descriptor->seen.when, memory_order_relaxed);
-
-    if (version & 1 || !when)
-        return false;
-    identity->dev = atomic_load_explicit(&descriptor->seen.dev, memory_order_relaxed);
-    identity->ino = atomic_load_explicit(&descriptor->seen.ino, memory_order_relaxed);
-    identity->type = S_IFREG;
-    atomic_thread_fence(memory_order_acquire);
-    return atomic_load_explicit(&descriptor->seen.version, memory_order_relaxed) == version &&
-           paio_now() - when < FRESH;
-}
-
-int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, struct paio_look *look)
-{
-    int saved = errno, error;
-
-    if (recall_seen(descriptor, &look->identity)) {
-        look->kind = PAIO_KIND_REGULAR;
-        look->flags = fcntl(fd, F_GETFL);
-        errno = saved;
-        return look->flags < 0 ? -EBADF : 0;
-    }
-    error = paio_descriptor_look(fd, look);
-    if (!error)
-        note_seen(descriptor, &look->identity);
-    return error;
-}
-
-bool paio_identity_held(struct paio_descriptor *descriptor, int fd,
-                        const struct paio_identity *identity)
-{
-    struct paio_identity seen;
-
-    if (recall_seen(descriptor, &seen) && seen.ino == identity->ino && seen.dev == identity->dev)
-        return true;
-    if (!paio_identity_holds(fd, identity))
-        return false;
-    note_seen(descriptor, identity);
-    return true;
-}
-
 bool paio_identity_holds(int fd, const struct paio_identity *identity)
 {
     struct stat st;
@@ -243,7 +178,6 @@ void paio_descriptor_learn(struct paio_descriptor *descriptor, uint32_t bit)
 
 void paio_descriptor_forget(struct paio_descriptor *descriptor)
 {
-    atomic_store_explicit(&descriptor->seen.when, 0, memory_order_relaxed);
     atomic_store_explicit(&descriptor->memory, 0, memory_order_relaxed);
 }
 

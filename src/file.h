@@ -40,16 +40,12 @@ struct paio_stream;
 
 /*
  * Descriptor: one number of the process. Made when first used, kept for ever (a number costs
- * about 100 bytes), so that it can be looked at without a lock.
+ * about 50 bytes), so that it can be looked at without a lock.
  */
 struct paio_descriptor {
     _Atomic uint32_t memory;   /* PAIO_KNOWN, … */
     _Atomic uint32_t uses;     /* reads since memory was refreshed */
     _Atomic uint32_t requests; /* accepted and not yet left: close looks at it */
-    struct {
-        _Atomic uint32_t version;          /* odd while it is being written */
-        _Atomic uint64_t when, dev, ino;   /* CLOCK_MONOTONIC, nanoseconds; a regular file's */
-    } seen;                                /* what fstat said last, and when */
     _Atomic(struct paio_file *) own;       /* its private file record: streams */
     _Atomic(struct paio_file *) latest;    /* the shared record of its latest request: a hint */
     _Atomic(struct paio_stream *) stream;  /* the stream engine's */
@@ -89,9 +85,6 @@ int paio_descriptor_next(int fd);
 /* Asks the kernel what fd is. 0 or -EBADF. */
 int paio_descriptor_look(int fd, struct paio_look *look);
 
-/* The same, where what fstat said of a regular file a moment ago (FRESH) is still good enough. */
-int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, struct paio_look *look);
-
 /* The bits remembered of fd, asked anew every 64th time. 0: fd is not open. */
 uint32_t paio_descriptor_recall(struct paio_descriptor *descriptor, int fd);
 
@@ -103,10 +96,6 @@ void paio_descriptor_forget(struct paio_descriptor *descriptor);
 
 /* Does identity still describe the file behind fd? */
 bool paio_identity_holds(int fd, const struct paio_identity *identity);
-
-/* The same, by what was seen a moment ago (FRESH). Lock-free. */
-bool paio_identity_held(struct paio_descriptor *descriptor, int fd,
-                        const struct paio_identity *identity);
 
 /*
  * The record that orders requests on descriptor, with a reference, or NULL when memory is
