@@ -21,6 +21,9 @@
 #include "submit.h"
 #include "waiter.h"
 
+/* Requests that aio_init makes room for in advance, 2 MiB: more come as they are needed. */
+enum { RESERVE_MAX = 4096 };
+
 #define TWIN(name) __attribute__((alias(#name), visibility("default")))
 
 static int answer(int error)
@@ -150,7 +153,7 @@ PAIO_EXPORT void aio_init(const struct aioinit *init)
     paio_pool_configure(init->aio_threads > 0 ? (unsigned) init->aio_threads : 0,
                         init->aio_idle_time > 0 ? (unsigned) init->aio_idle_time : 0);
     if (init->aio_num > 0)
-        paio_request_reserve((unsigned) init->aio_num);
+        paio_request_reserve(init->aio_num < RESERVE_MAX ? (unsigned) init->aio_num : RESERVE_MAX);
     paio_signals_restore(&saved);
 }
 

@@ -92,10 +92,11 @@ static void prepare(struct paio_operation *o)
     else
         io_prep_pwrite(&o->iocb, o->fd, buffer, length, offset);
     o->iocb.data = o;
-    atomic_store(&o->arrived, true);
     if (!o->may_block)
         o->iocb.aio_rw_flags = RWF_NOWAIT;
     io_set_eventfd(&o->iocb, o->prompt || paio_kernel_backlog() ? engine.prompt : engine.waiters);
+    /* Release: pairs with the acquire of paio_kernel_reap, through the kernel. */
+    atomic_store(&o->arrived, true);
 }
 
 /* Takes room for as many as there is room for, at most count. */
@@ -240,7 +241,8 @@ unsigned paio_kernel_reap(void)
             if (!operation) /* a kick */
                 continue;
             atomic_fetch_sub(&engine.submitted, 1);
-            operation->complete(operation, (ssize_t) (long) events[i].res);
+            if (atomic_load(&operation->arrived))
+                operation->complete(operation, (ssize_t) (long) events[i].res);
         }
         if (n <= 0)
             break;

@@ -37,14 +37,27 @@ static const struct {
 
 enum { STACK = 256 * 1024 };
 
+/*
+ * Sleeper: a thread without work, on its own stack. Whoever has work for it takes it off `idle`,
+ * gives it the operation, which is begun from then on, and wakes it. The wakeup may come when
+ * the sleeper has seen the word change and gone: it then wakes nobody, or somebody who will look
+ * again, as all users of futexes do.
+ */
+struct sleeper {
+    struct paio_link link;         /* p: idle; next == NULL when it was taken off */
+    struct paio_operation *given;  /* p */
+    _Atomic uint32_t awake;
+};
+
 static struct {
     pthread_mutex_t lock;
     struct {
-        _Atomic uint32_t signal;   /* futex of the idle; changes with each wakeup */
         struct paio_link ready;    /* p: flows with work and a share left */
-        struct paio_link handed;   /* p: operations begun on behalf of a thread that wakes up */
+        struct paio_link idle;     /* p: sleepers that were given nothing yet */
+        struct paio_link handed;   /* p: operations begun on behalf of threads that start */
         unsigned threads;          /* p */
-        unsigned idle;             /* p: threads asleep, or starting, and not yet woken; see rest */
+        unsigned starting;         /* p: threads that were made and do not run yet */
+        unsigned handed_count;     /* p: length of handed */
         unsigned begun, begun_before; /* p: operations begun; at the last tick */
     } class[PAIO_CLASSES];
     struct paio_link begun;        /* p: operations from when they are begun until performed */
@@ -59,8 +72,9 @@ void paio_pool_reset(void)
     pthread_mutex_init(&pool.lock, NULL);
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
         paio_list_init(&pool.class[c].ready);
+        paio_list_init(&pool.class[c].idle);
         paio_list_init(&pool.class[c].handed);
-        pool.class[c].threads = pool.class[c].idle = 0;
+        pool.class[c].threads = pool.class[c].starting = pool.class[c].handed_count = 0;
     }
     paio_list_init(&pool.begun);
     if (!pool.idle_seconds)
@@ -144,33 +158,29 @@ static struct paio_operation *begin(enum paio_class class)
 {
     struct paio_link *link = paio_list_pop(&pool.class[class].handed);
 
-    return link ? paio_container(link, struct paio_operation, link) : begin_ready(class);
+    if (!link)
+        return begin_ready(class);
+    pool.class[class].handed_count--;
+    return paio_container(link, struct paio_operation, link);
 }
 
-/*
- * Waits for work. False: none came for idle_seconds. The waker takes the sleeper off `idle`, so
- * that a second waker does not wake it again, and begins an operation for it (`handed`), which
- * is in progress from then on. Should two wake for one wakeup, `idle` is one too many until the
- * next waker wakes nobody: no harm, for who is awake looks at both lists before it sleeps.
- */
-static bool rest(enum paio_class class)
+/* Waits for an operation to be given; NULL when none came for idle_seconds. */
+static struct paio_operation *rest(enum paio_class class)
 {
-    uint32_t seen = atomic_load(&pool.class[class].signal);
+    struct sleeper self = { .given = NULL };
     struct timespec until;
-    int error;
+    int error = 0;
 
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += pool.idle_seconds;
-    pool.class[class].idle++;
+    paio_list_append(&pool.class[class].idle, &self.link);
     pthread_mutex_unlock(&pool.lock);
-    error = paio_futex_wait(&pool.class[class].signal, seen, &until);
+    while (!atomic_load(&self.awake) && error != -ETIMEDOUT)
+        error = paio_futex_wait(&self.awake, 0, &until);
     pthread_mutex_lock(&pool.lock);
-    if (error != -ETIMEDOUT)
-        return true;
-    if (pool.class[class].idle)
-        pool.class[class].idle--;
-    return !paio_list_empty(&pool.class[class].ready) ||
-           !paio_list_empty(&pool.class[class].handed);
+    if (!self.given)
+        paio_list_remove(&self.link);
+    return self.given;
 }
 
 /* Performs an operation, completes it, and returns the next one if there is one. */
@@ -201,17 +211,13 @@ static void *work(void *argument)
     own_thread = (pid_t) syscall(SYS_gettid);
     pthread_setname_np(pthread_self(), classes[class].name);
     pthread_mutex_lock(&pool.lock);
-    /* Whoever began something for this thread took it off idle: it is in handed. */
-    if (pool.class[class].idle)
-        pool.class[class].idle--;
-    do {
-        while ((operation = begin(class))) {
-            pthread_mutex_unlock(&pool.lock);
-            while (operation)
-                operation = serve(operation);
-            pthread_mutex_lock(&pool.lock);
-        }
-    } while (rest(class));
+    pool.class[class].starting--;
+    while ((operation = begin(class)) || (operation = rest(class))) {
+        pthread_mutex_unlock(&pool.lock);
+        while (operation)
+            operation = serve(operation);
+        pthread_mutex_lock(&pool.lock);
+    }
     pool.class[class].threads--;
     pthread_mutex_unlock(&pool.lock);
     return NULL;
@@ -235,7 +241,7 @@ static bool start_thread(enum paio_class class)
     if (error)
         return false;
     pool.class[class].threads++;
-    pool.class[class].idle++;
+    pool.class[class].starting++;
     return true;
 }
 
@@ -249,47 +255,56 @@ bool paio_pool_able(enum paio_class class)
     bool able;
 
     pthread_mutex_lock(&pool.lock);
-    if (!pool.class[class].idle && pool.class[class].threads < classes[class].base)
+    if (paio_list_empty(&pool.class[class].idle) &&
+        pool.class[class].starting <= pool.class[class].handed_count &&
+        pool.class[class].threads < classes[class].base)
         start_thread(class);
     able = pool.class[class].threads != 0;
     pthread_mutex_unlock(&pool.lock);
     return able;
 }
 
-/* Begins an operation for a thread that sleeps: 1, and it is to be woken, or 0. */
-static unsigned hand_over(enum paio_class class)
+/* Begins an operation for a thread that has none. The sleeper that is to be woken, or NULL. */
+static struct sleeper *hand_over(enum paio_class class)
 {
-    struct paio_operation *operation;
+    struct paio_link *link = pool.class[class].idle.next;
+    struct sleeper *sleeper;
 
     if (paio_list_empty(&pool.class[class].ready))
-        return 0;
-    operation = begin_ready(class);
-    paio_list_append(&pool.class[class].handed, &operation->link);
-    pool.class[class].idle--;
-    atomic_fetch_add(&pool.class[class].signal, 1);
-    return 1;
+        return NULL;
+    if (link == &pool.class[class].idle) {
+        if (pool.class[class].starting > pool.class[class].handed_count) {
+            pool.class[class].handed_count++;
+            paio_list_append(&pool.class[class].handed, &begin_ready(class)->link);
+        }
+        return NULL;
+    }
+    sleeper = paio_container(link, struct sleeper, link);
+    paio_list_remove(link);
+    sleeper->given = begin_ready(class);
+    atomic_store(&sleeper->awake, 1);
+    return sleeper;
+}
+
+static void take_in(struct paio_operation *operation)
+{
+    struct sleeper *sleeper;
+
+    pthread_mutex_lock(&pool.lock);
+    operation->queued = true;
+    atomic_store(&operation->arrived, true);
+    paio_list_append(&operation->flow->queue, &operation->link);
+    offer(operation->flow, operation->class);
+    sleeper = hand_over(operation->class);
+    pthread_mutex_unlock(&pool.lock);
+    if (sleeper)
+        paio_futex_wake(&sleeper->awake, 1);
 }
 
 static unsigned submit(struct paio_operation **operations, unsigned count)
 {
-    unsigned wake[PAIO_CLASSES] = { 0 };
-
-    pthread_mutex_lock(&pool.lock);
-    for (unsigned i = 0; i < count; i++) {
-        struct paio_operation *operation = operations[i];
-        enum paio_class class = operation->class;
-
-        operation->queued = true;
-        atomic_store(&operation->arrived, true);
-        paio_list_append(&operation->flow->queue, &operation->link);
-        offer(operation->flow, class);
-        if (pool.class[class].idle)
-            wake[class] += hand_over(class);
-    }
-    pthread_mutex_unlock(&pool.lock);
-    for (unsigned c = 0; c < PAIO_CLASSES; c++)
-        if (wake[c])
-            paio_futex_wake(&pool.class[c].signal, (int) wake[c]);
+    for (unsigned i = 0; i < count; i++)
+        take_in(operations[i]);
     return 0;
 }
 
@@ -318,7 +333,7 @@ bool paio_pool_tick(void)
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
         if (!paio_list_empty(&pool.class[c].ready)) {
             queued = true;
-            if (pool.class[c].begun == pool.class[c].begun_before && !pool.class[c].idle)
+            if (pool.class[c].begun == pool.class[c].begun_before && !pool.class[c].starting)
                 start_thread(c);
         }
         pool.class[c].begun_before = pool.class[c].begun;

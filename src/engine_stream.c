@@ -69,14 +69,13 @@ bool paio_stream_able(int fd)
         return false;
     if (atomic_load_explicit(&descriptor->stream, memory_order_acquire))
         return true;
-    fresh = calloc(1, sizeof *fresh);
+    fresh = paio_permanent(sizeof *fresh);
     if (!fresh)
         return false;
     pthread_mutex_init(&fresh->lock, NULL);
     fresh->private[IN] = fresh->private[OUT] = -1;
     /* Release: pairs with stream_of. Kept as long as the descriptor's record is: for ever. */
-    if (!atomic_compare_exchange_strong(&descriptor->stream, &none, fresh))
-        free(fresh);
+    atomic_compare_exchange_strong(&descriptor->stream, &none, fresh);
     return true;
 }
 

@@ -19,7 +19,7 @@
 
 #include "process.h"
 
-enum { LEAF = 64, MIDDLE = 16384, TOP = 2048, BUCKETS = 256, REFRESH = 64 };
+enum { LEAF = 64, MIDDLE = 16384, TOP = 2048, BUCKETS = 256, REFRESH = 64, CHUNK = 65536 };
 
 typedef _Atomic(void *) node;
 
@@ -39,6 +39,24 @@ static void *permanent(size_t size)
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     return memory == MAP_FAILED ? NULL : memory;
+}
+
+void *paio_permanent(size_t size)
+{
+    static char *chunk;
+    static size_t left;
+    void *memory;
+
+    size = (size + 63) & ~(size_t) 63;
+    pthread_mutex_lock(&free_lock);
+    if (left < size) {
+        chunk = permanent(CHUNK);
+        left = chunk ? CHUNK : 0;
+    }
+    memory = left < size ? NULL : chunk + (CHUNK - left);
+    left -= memory ? size : 0;
+    pthread_mutex_unlock(&free_lock);
+    return memory;
 }
 
 /* What *slot points to, made of size bytes if nothing is there and create says so. */
@@ -210,8 +228,8 @@ static struct paio_file *create(bool private)
 
     pthread_mutex_lock(&free_lock);
     if (paio_list_empty(&free_records)) {
-        unsigned count = 65536 / sizeof *file;
-        struct paio_file *chunk = permanent(65536);
+        unsigned count = CHUNK / sizeof *file;
+        struct paio_file *chunk = permanent(CHUNK);
 
         for (unsigned i = 0; chunk && i < count; i++) {
             pthread_mutex_init(&chunk[i].lock, NULL);

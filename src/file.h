@@ -73,6 +73,9 @@ struct paio_file {
 /* Forgets everything. For start-up and a forked child, while there is one thread. */
 void paio_file_reset(void);
 
+/* Memory for records that are never given back, zero, or NULL. Signals blocked. */
+void *paio_permanent(size_t size);
+
 /* The record of fd, or NULL (a number beyond the table, or no memory). Lock-free unless new. */
 struct paio_descriptor *paio_descriptor_get(int fd);
 
