@@ -74,8 +74,8 @@ int paio_finish_in_caller(const struct paio_call *call, ssize_t result, uint64_t
 void paio_finish_reset(void);
 
 /*
- * Puts in order what paio_dispatch_quick has accepted, and does the rest for results that
- * paio_finish_later has published. Signals blocked. Async-signal-safe.
+ * Puts in order what paio_dispatch_quick has accepted, does the rest for results that
+ * paio_finish_later has published, and refills the kernel engine. Signals blocked. Async-signal-safe.
  */
 void paio_dispatch_settle(void);
 
@@ -84,7 +84,7 @@ bool paio_dispatch_unsettled(void);
 bool paio_dispatch_urgent(void);
 
 /*
- * Reaps completions of the kernel engine, settles and refills. Returns how many there were.
+ * Reaps completions of the kernel engine and settles. Returns how many there were.
  * Async-signal-safe.
  */
 unsigned paio_dispatch_reap(void);

@@ -48,7 +48,8 @@ struct paio_flow {
 struct paio_operation {
     void (*complete)(struct paio_operation *operation, ssize_t result);
     _Atomic(const struct paio_engine *) engine; /* the one that has it; the dispatcher's */
-    struct paio_link link;                      /* the engine's queue */
+    _Atomic(const struct paio_engine *) queued; /* on whose queue it is, not begun; NULL: none's */
+    struct paio_link link;                      /* that queue */
     struct paio_flow *flow;           /* the pool's queue for this file and class */
     struct paio_link begun;           /* the pool's list of what its threads are at */
     _Atomic pid_t thread;             /* the pool's thread that is at it, 0 before */
@@ -61,7 +62,6 @@ struct paio_operation {
     int error;        /* of one that submit refused: why, -errno, where the engine knows */
     uint8_t code;     /* enum paio_code */
     uint8_t class;    /* enum paio_class */
-    bool queued;      /* on the engine's queue, not begun; under the engine's lock */
     _Atomic bool arrived; /* the engine has seen it; before, cancel cannot tell anything of it */
     bool stream;      /* no file position: read and write in place of pread and pwrite */
     bool prompt;      /* somebody waits who will not reap: tell the completion thread */

@@ -56,9 +56,9 @@ unsigned paio_kernel_in_flight(void)
     return atomic_load(&engine.submitted) + atomic_load(&engine.waiting);
 }
 
-bool paio_kernel_backlog(void)
+bool paio_kernel_refillable(void)
 {
-    return atomic_load(&engine.waiting) != 0;
+    return atomic_load(&engine.waiting) && atomic_load(&engine.submitted) < LIMIT;
 }
 
 bool paio_kernel_ready(void)
@@ -94,7 +94,7 @@ static void prepare(struct paio_operation *o)
     o->iocb.data = o;
     if (!o->may_block)
         o->iocb.aio_rw_flags = RWF_NOWAIT;
-    io_set_eventfd(&o->iocb, o->prompt || paio_kernel_backlog() ? engine.prompt : engine.waiters);
+    io_set_eventfd(&o->iocb, o->prompt || atomic_load(&engine.waiting) ? engine.prompt : engine.waiters);
     /* Release: pairs with the acquire of paio_kernel_reap, through the kernel. */
     atomic_store(&o->arrived, true);
 }
@@ -115,7 +115,7 @@ static unsigned take_room(unsigned count)
 
 static void enqueue(struct paio_operation *operation)
 {
-    operation->queued = true;
+    atomic_store(&operation->queued, &paio_engine_kernel);
     atomic_store(&operation->arrived, true);
     paio_list_append(&engine.backlog, &operation->link);
     atomic_fetch_add(&engine.waiting, 1);
@@ -200,7 +200,7 @@ void paio_kernel_refill(void)
         pthread_mutex_lock(&engine.lock);
         while (count < room && (link = paio_list_pop(&engine.backlog))) {
             these[count] = paio_container(link, struct paio_operation, link);
-            these[count++]->queued = false;
+            atomic_store(&these[count++]->queued, NULL);
             atomic_fetch_sub(&engine.waiting, 1);
         }
         pthread_mutex_unlock(&engine.lock);
@@ -217,9 +217,10 @@ static bool cancel(struct paio_operation *operation)
     bool canceled;
 
     pthread_mutex_lock(&engine.lock);
-    canceled = operation->queued;
+    /* It may be on the pool's queue by now, with the pool's lock held or not. */
+    canceled = atomic_load(&operation->queued) == &paio_engine_kernel;
     if (canceled) {
-        operation->queued = false;
+        atomic_store(&operation->queued, NULL);
         paio_list_remove(&operation->link);
         atomic_fetch_sub(&engine.waiting, 1);
     }

@@ -20,8 +20,8 @@ void paio_kernel_reset(void);
 /* Operations that the kernel holds or that wait here for room in it. */
 unsigned paio_kernel_in_flight(void);
 
-/* Do operations wait for room? */
-bool paio_kernel_backlog(void);
+/* Do operations wait for room, and there is room? Somebody has to call paio_kernel_refill. */
+bool paio_kernel_refillable(void);
 
 /* Are there completions to be taken? A look at the ring, no system call. Async-signal-safe. */
 bool paio_kernel_ready(void);

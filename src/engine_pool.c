@@ -7,8 +7,8 @@
  * A class starts with a few threads (see `classes`), gets one more whenever a tick passes in
  * which work was queued and none begun, and loses those that were idle for idle_seconds.
  *
- * Locks: pool.lock (p) guards everything. It is a leaf. A file record,
- * and its flows with it, is not touched after an operation's complete: it may be recycled.
+ * Locks: pool.lock (p) guards everything. It is a leaf. A file record, and its flows with it, is
+ * not touched after an operation's complete: it may be recycled.
  */
 #include "engine_pool.h"
 
@@ -144,7 +144,7 @@ static struct paio_operation *begin_ready(enum paio_class class)
         return NULL;
     flow = paio_container(link, struct paio_flow, ready);
     operation = paio_container(paio_list_pop(&flow->queue), struct paio_operation, link);
-    operation->queued = false;
+    atomic_store(&operation->queued, NULL);
     atomic_store_explicit(&operation->thread, 0, memory_order_relaxed);
     paio_list_append(&pool.begun, &operation->begun);
     atomic_fetch_add(&flow->running, 1);
@@ -291,7 +291,7 @@ static void take_in(struct paio_operation *operation)
     struct sleeper *sleeper;
 
     pthread_mutex_lock(&pool.lock);
-    operation->queued = true;
+    atomic_store(&operation->queued, &paio_engine_pool);
     atomic_store(&operation->arrived, true);
     paio_list_append(&operation->flow->queue, &operation->link);
     offer(operation->flow, operation->class);
@@ -314,9 +314,9 @@ static bool cancel(struct paio_operation *operation)
     bool canceled;
 
     pthread_mutex_lock(&pool.lock);
-    canceled = operation->queued;
+    canceled = atomic_load(&operation->queued) == &paio_engine_pool;
     if (canceled) {
-        operation->queued = false;
+        atomic_store(&operation->queued, NULL);
         paio_list_remove(&operation->link);
         if (paio_list_empty(&flow->queue) && flow->ready.next)
             paio_list_remove(&flow->ready);

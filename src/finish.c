@@ -4,8 +4,7 @@
  * order. The signal goes first, as glibc has it: when aio_suspend returns its handler has run.
  *
  * Up to the wakeup it is lock-free, for aio_error does it too, in a handler perhaps; the rest
- * takes locks.
- * So the kernel engine's completions are published at once and then put on a stack, `settled`,
+ * takes locks. So the kernel engine's completions are published at once and then put on a stack, `settled`,
  * from which whoever may take locks does the rest: the waiter that reaped them, or the completion
  * thread, or the next call that submits. The pool and the streams complete on threads of the
  * library, and do all of it themselves.
@@ -34,7 +33,7 @@ void paio_finish_reset(void)
 
 bool paio_dispatch_urgent(void)
 {
-    return atomic_load_explicit(&urgent, memory_order_relaxed);
+    return atomic_load_explicit(&urgent, memory_order_relaxed) || paio_kernel_refillable();
 }
 
 void paio_accepted(struct paio_request *request, int change)
@@ -145,14 +144,13 @@ static void carry_on(struct paio_request *request)
 
 bool paio_dispatch_unsettled(void)
 {
-    return atomic_load_explicit(&settled, memory_order_relaxed);
+    return atomic_load_explicit(&settled, memory_order_relaxed) || paio_kernel_refillable();
 }
 
-void paio_dispatch_settle(void)
+static void settle_results(void)
 {
     struct paio_request *next, *each;
 
-    paio_inbox_empty();
     if (!atomic_load_explicit(&settled, memory_order_relaxed))
         return;
     atomic_store_explicit(&urgent, false, memory_order_relaxed);
@@ -163,6 +161,17 @@ void paio_dispatch_settle(void)
             carry_on(each);
         else
             finish(each);
+    }
+}
+
+void paio_dispatch_settle(void)
+{
+    paio_inbox_empty();
+    settle_results();
+    if (paio_kernel_refillable()) {
+        paio_kernel_refill();
+        /* What the kernel refused has been put back. */
+        settle_results();
     }
 }
 
@@ -190,7 +199,6 @@ unsigned paio_dispatch_reap(void)
     paio_signals_block(&saved);
     count = paio_kernel_reap();
     paio_dispatch_settle();
-    paio_kernel_refill();
     paio_signals_restore(&saved);
     return count;
 }
