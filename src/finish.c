@@ -62,8 +62,9 @@ static void publish(struct paio_request *request, ssize_t result)
         paio_stats_count(PAIO_STAT_CANCELED);
     else
         paio_stats_done(request->operation.code, way_of(&request->operation), request->accepted);
+    atomic_store(&request->publication, PAIO_PUBLISHING);
     buckets = paio_publish(cb, result);
-    atomic_store_explicit(&request->published, true, memory_order_release);
+    atomic_store(&request->publication, PAIO_PUBLISHED);
     request->notified = paio_notify_at_once(&request->notice.event);
     paio_waiter_wake(buckets);
 }

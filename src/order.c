@@ -22,11 +22,6 @@ static bool waits(const struct paio_request *request)
     return atomic_load_explicit(&request->state, memory_order_relaxed) == PAIO_WAITING;
 }
 
-static bool unpublished(const struct paio_request *request)
-{
-    return !atomic_load_explicit(&request->published, memory_order_acquire);
-}
-
 static struct paio_request *in_flight_of(struct paio_link *link)
 {
     return paio_container(link, struct paio_request, in_file);
@@ -138,8 +133,15 @@ struct tally {
 static void cancel_one(struct paio_request *request, struct paio_link *canceled,
                        struct tally *tally)
 {
-    if (!unpublished(request))
+    switch (atomic_load(&request->publication)) {
+    case PAIO_PUBLISHED:
         return;
+    case PAIO_PUBLISHING:
+        tally->too_early = true;
+        return;
+    case PAIO_UNPUBLISHED:
+        break;
+    }
     switch (take_back(request)) {
     case TAKEN:
         paio_list_append(canceled, &request->operation.link);

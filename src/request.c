@@ -115,7 +115,7 @@ static void prepare(struct paio_request *request, struct aiocb *cb)
     request->lane = NULL;
     request->chosen = NULL;
     request->carry_on = request->counted = request->file_write = false;
-    atomic_store_explicit(&request->published, false, memory_order_relaxed);
+    atomic_store_explicit(&request->publication, PAIO_UNPUBLISHED, memory_order_relaxed);
     request->accepted = 0;
     if (cb) {
         cb->__abs_prio = (int) request->index;

@@ -25,6 +25,9 @@ enum paio_state {
     PAIO_LEFT,    /* off its file's lists; being notified. paio_request_free moves it on. */
 };
 
+/* Has the caller got the result? It is about to while PUBLISHING, and has it when PUBLISHED. */
+enum paio_publication { PAIO_UNPUBLISHED, PAIO_PUBLISHING, PAIO_PUBLISHED };
+
 struct paio_request {
     struct paio_operation operation;
 
@@ -49,7 +52,7 @@ struct paio_request {
     _Atomic uint32_t left;           /* of a group: requests not yet done */
     uint64_t accepted;               /* time, for the statistics; 0 when none are kept */
     const struct paio_engine *chosen; /* the engine it starts on */
-    _Atomic bool published;          /* the caller has the result; set after it was published */
+    _Atomic(enum paio_publication) publication;
     bool notified;                   /* the notification has been delivered */
     bool carry_on;                   /* the kernel gave it back: the pool goes on */
     bool counted;                    /* paio_completion_work counts it */
