@@ -36,7 +36,7 @@ static int answer(int error)
 
 static int submit(struct aiocb *cb, enum paio_code code)
 {
-    const struct paio_call call = { .cb = cb, .code = code, .event = &cb->aio_sigevent };
+    struct paio_call call = { .cb = cb, .code = code, .event = &cb->aio_sigevent };
     struct paio_batch batch = { .count = 0 };
     size_t done = 0;
     sigset_t saved;
@@ -46,6 +46,7 @@ static int submit(struct aiocb *cb, enum paio_code code)
     error = paio_submit_check(&call);
     if (error || paio_submit_inline(&call, &done, &error))
         return answer(error);
+    paio_dispatch_look(&call);
     if (paio_dispatch_quick(&call))
         return 0;
     paio_signals_block(&saved);

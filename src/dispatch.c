@@ -151,13 +151,14 @@ static enum paio_lane lane_of(enum paio_code code, const struct paio_look *look)
         return PAIO_NO_LANE;
     if (look->kind == PAIO_KIND_SOCKET || look->kind == PAIO_KIND_STREAM)
         return code == PAIO_READ ? PAIO_LANE_READ : PAIO_LANE_WRITE;
-    if (code == PAIO_WRITE && look->flags & O_APPEND)
+    /* Other appends are in the pool's class of writes, where one thread does a file's in turn. */
+    if (code == PAIO_WRITE && look->flags & O_APPEND &&
+        class_of(code, look->flags) == PAIO_CLASS_SYNC)
         return PAIO_LANE_WRITE;
     return PAIO_NO_LANE;
 }
 
-/* What aio_error is to report without any engine's being asked, or 0. */
-static int objection(const struct aiocb *cb, enum paio_code code, const struct paio_look *look)
+static int objection_to(const struct aiocb *cb, enum paio_code code, const struct paio_look *look)
 {
     int mode = look->flags & O_ACCMODE;
 
@@ -173,10 +174,20 @@ static int objection(const struct aiocb *cb, enum paio_code code, const struct p
     return 0;
 }
 
-static void fill(struct paio_request *request, const struct paio_call *call,
-                 const struct paio_look *look, size_t done)
+void paio_dispatch_look(struct paio_call *call)
+{
+    int fd = call->cb->aio_fildes;
+
+    call->descriptor = paio_descriptor_get(fd);
+    call->objection = call->descriptor ? paio_descriptor_look(fd, &call->look) : -EBADF;
+    if (!call->objection)
+        call->objection = objection_to(call->cb, call->code, &call->look);
+}
+
+static void fill(struct paio_request *request, const struct paio_call *call, size_t done)
 {
     struct paio_operation *operation = &request->operation;
+    const struct paio_look *look = &call->look;
     const struct aiocb *cb = call->cb;
 
     operation->fd = cb->aio_fildes;
@@ -287,13 +298,12 @@ void paio_dispatch_start(struct paio_link *requests)
 }
 
 /* Makes a request of the call, with everything but its file. */
-static void compose(struct paio_request *request, const struct paio_call *call,
-                    struct paio_descriptor *descriptor, const struct paio_look *look, size_t done)
+static void compose(struct paio_request *request, const struct paio_call *call, size_t done)
 {
-    fill(request, call, look, done);
-    request->descriptor = descriptor;
-    request->chosen = choose(call->cb, call->code, look,
-                             atomic_load_explicit(&descriptor->memory, memory_order_relaxed));
+    fill(request, call, done);
+    request->descriptor = call->descriptor;
+    request->chosen = choose(call->cb, call->code, &call->look,
+                             atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed));
 }
 
 /* From here on the request is in flight. */
@@ -323,23 +333,17 @@ static void start_fresh(struct paio_request *request, struct paio_batch *batch)
 
 int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_batch *batch)
 {
-    int fd = call->cb->aio_fildes;
-    struct paio_descriptor *descriptor = paio_descriptor_get(fd);
     struct paio_request *request;
     struct paio_file *file;
-    struct paio_look look;
-    int error = descriptor ? paio_descriptor_look(fd, &look) : -EBADF;
 
-    if (!error)
-        error = objection(call->cb, call->code, &look);
-    if (error)
-        return paio_finish_in_caller(call, error, paio_stats_accepted());
+    if (call->objection)
+        return paio_finish_in_caller(call, call->objection, paio_stats_accepted());
     request = paio_request_allocate(call->cb);
     if (!request)
         return -EAGAIN;
-    compose(request, call, descriptor, &look, done);
+    compose(request, call, done);
     paio_completion_request(1);
-    file = able(request) ? paio_file_get(descriptor, &look) : NULL;
+    file = able(request) ? paio_file_get(call->descriptor, &call->look) : NULL;
     if (!file) {
         paio_completion_request(-1);
         paio_request_free(request);
@@ -347,36 +351,35 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
     }
     commit(request, call);
     if (request->operation.stream)
-        paio_stream_check(fd);
-    if (paio_order_enter(request, file, lane_of(call->code, &look)))
+        paio_stream_check(request->operation.fd);
+    if (paio_order_enter(request, file, lane_of(call->code, &call->look)))
         start_fresh(request, batch);
     return 0;
 }
 
+/* Is it a write that the pool's class of writes will do, wherever its turn is? */
+static bool is_plain_write(const struct paio_call *call)
+{
+    return call->code == PAIO_WRITE && !call->objection &&
+           call->event->sigev_notify != SIGEV_THREAD && !paio_settings.descriptor_order &&
+           call->look.kind == PAIO_KIND_REGULAR &&
+           class_of(call->code, call->look.flags) == PAIO_CLASS_WRITE;
+}
+
 bool paio_dispatch_quick(const struct paio_call *call)
 {
-    int fd = call->cb->aio_fildes;
-    struct paio_descriptor *descriptor = paio_descriptor_get(fd);
+    struct paio_file *file = is_plain_write(call) ? paio_file_try(call->descriptor, &call->look)
+                                                  : NULL;
     struct paio_request *request;
     const struct paio_flow *flow;
-    struct paio_file *file;
-    struct paio_look look;
     sigset_t saved;
 
-    if (call->code != PAIO_WRITE || call->event->sigev_notify == SIGEV_THREAD ||
-        paio_settings.descriptor_order || !descriptor ||
-        paio_descriptor_look(fd, &look) < 0)
-        return false;
-    if (look.kind != PAIO_KIND_REGULAR || objection(call->cb, call->code, &look) ||
-        look.flags & (O_APPEND | O_DIRECT) || synchronous(look.flags))
-        return false;
-    file = paio_file_try(descriptor, &look);
     if (!file)
         return false;
     flow = &file->flow[PAIO_CLASS_WRITE];
     request = paio_pool_saturated(flow, PAIO_CLASS_WRITE) ? paio_request_try(call->cb) : NULL;
     if (request) {
-        compose(request, call, descriptor, &look, 0);
+        compose(request, call, 0);
         paio_completion_request(1);
         commit(request, call);
         paio_inbox_put(request, file);

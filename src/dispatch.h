@@ -17,13 +17,22 @@ struct paio_batch {
     unsigned count;
 };
 
-/* What a call asks for: as aio_read, aio_write, aio_fsync and lio_listio have it. */
+/*
+ * What a call asks for, as aio_read, aio_write, aio_fsync and lio_listio have it, and, from
+ * paio_dispatch_look on, what its descriptor is.
+ */
 struct paio_call {
     struct aiocb *cb;
     enum paio_code code;
     const struct sigevent *event; /* copied */
     struct paio_request *group;   /* list I/O group that is to be told, or NULL */
+    struct paio_descriptor *descriptor;
+    struct paio_look look;
+    int objection;                /* what aio_error is to report without any I/O, -errno, or 0 */
 };
+
+/* Looks at the descriptor of the call, which has gone past paio_dispatch_inline. */
+void paio_dispatch_look(struct paio_call *call);
 
 /*
  * Carries a read out in the caller if the page cache (or memory) can serve it, and a small write

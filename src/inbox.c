@@ -9,19 +9,22 @@
  * consistent, so one of them sees the other (paio_dispatch_quick, paio_finish_now).
  *
  * Locks: `emptying` is held while a load of requests is put in order, so that two loads cannot
- * change places. It comes before the locks of files.
+ * change places, and so that who comes later, to put a barrier behind them say, waits until they
+ * are. It comes before the locks of files.
  */
 #include "inbox.h"
 
 #include "dispatch.h"
 
 static _Atomic(struct paio_request *) inbox;
+static _Atomic uint32_t unordered; /* requests that were put and are not yet in order */
 static pthread_mutex_t emptying = PTHREAD_MUTEX_INITIALIZER;
 
 void paio_inbox_reset(void)
 {
     pthread_mutex_init(&emptying, NULL);
     atomic_store(&inbox, NULL);
+    atomic_store(&unordered, 0);
 }
 
 void paio_inbox_put(struct paio_request *request, struct paio_file *file)
@@ -29,6 +32,7 @@ void paio_inbox_put(struct paio_request *request, struct paio_file *file)
     struct paio_request *next = atomic_load_explicit(&inbox, memory_order_relaxed);
 
     atomic_store_explicit(&request->file, file, memory_order_relaxed);
+    atomic_fetch_add(&unordered, 1);
     do
         request->next = next;
     while (!atomic_compare_exchange_weak(&inbox, &next, request));
@@ -38,13 +42,15 @@ void paio_inbox_empty(void)
 {
     struct paio_request *each, *next;
 
-    if (!atomic_load(&inbox))
+    /* Not the stack: what somebody has taken off it and not yet put in order must be waited for. */
+    if (!atomic_load(&unordered))
         return;
     pthread_mutex_lock(&emptying);
     each = paio_request_reverse(atomic_exchange(&inbox, NULL));
     for (; each; each = next) {
         next = each->next;
         paio_dispatch_enter(each);
+        atomic_fetch_sub(&unordered, 1);
     }
     pthread_mutex_unlock(&emptying);
 }

@@ -42,8 +42,10 @@ static void submit_entry(struct listing *listing, struct aiocb *cb)
             reject(cb, error);
         return;
     }
-    if (!paio_submit_inline(&call, &done, &error))
+    if (!paio_submit_inline(&call, &done, &error)) {
+        paio_dispatch_look(&call);
         error = paio_dispatch_accept(&call, done, &listing->batch);
+    }
     if (error) {
         listing->short_of_resources = true;
         reject(cb, error);
@@ -105,8 +107,8 @@ static int list_io(struct aiocb *const list[], int count, const struct sigevent 
             return -EAGAIN;
         }
     }
-    submit_list(&listing, list, count);
     paio_dispatch_settle();
+    submit_list(&listing, list, count);
     if (listing.group)
         paio_group_leave(listing.group);
     paio_signals_restore(&saved);

@@ -193,22 +193,29 @@ static void begin_failed(void)
     sigset_t all;
 
     sigfillset(&all);
+    sigdelset(&all, SIGINT);
+    sigdelset(&all, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     if (atomic_flag_test_and_set(&failing))
         for (;;)
             pause();
 }
 
+static __attribute__((format(printf, 1, 0))) void say_failed(const char *format, va_list arguments)
+{
+    begin_failed();
+    fprintf(stderr, "stress: FAILED: ");
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, "\n");
+}
+
 void fail(const struct worker *w, const char *format, ...)
 {
     va_list arguments;
 
-    begin_failed();
-    fprintf(stderr, "stress: FAILED: ");
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    say_failed(format, arguments);
     va_end(arguments);
-    fprintf(stderr, "\n");
     end_failed(w);
 }
 
@@ -216,12 +223,9 @@ void fail_request(const struct request *r, const char *format, ...)
 {
     va_list arguments;
 
-    begin_failed();
-    fprintf(stderr, "stress: FAILED: ");
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    say_failed(format, arguments);
     va_end(arguments);
-    fprintf(stderr, "\n");
     show_request(worker_of(r), r);
     end_failed(worker_of(r));
 }

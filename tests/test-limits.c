@@ -19,6 +19,15 @@ static const ssize_t transfer_max = 0x7ffff000;
 static struct aiocb cb;
 static unsigned char buf[SIZE];
 
+/*
+ * The place of request i in the file and in memory. Several read the same bytes to the same place,
+ * which is no harm, unless a sanitizer watches.
+ */
+static size_t places(size_t count)
+{
+    return T_SANITIZED || count < 128 ? count : 128;
+}
+
 static void allow_descriptors(rlim_t count)
 {
     struct rlimit limit;
@@ -67,16 +76,15 @@ END_TEST
 static void read_many_directly(int fd, size_t count)
 {
     struct aiocb *cbs = t_control_blocks(count);
-    unsigned char *aligned = t_aligned(SIZE);
+    unsigned char *aligned = t_aligned(places(count) * 4096);
 
-    for (size_t i = 0; i < count; i++) {
-        off_t place = (off_t) (i % 128) * 4096;
-
-        t_submit_read(&cbs[i], fd, aligned + place, 4096, place);
-    }
+    for (size_t i = 0; i < count; i++)
+        t_submit_read(&cbs[i], fd, aligned + i % places(count) * 4096, 4096,
+                      (off_t) (i % 128) * 4096);
     for (size_t i = 0; i < count; i++)
         t_wait_done(&cbs[i], 4096);
-    t_assert_data(aligned, (count < 128 ? count : 128) * 4096, 0);
+    for (size_t i = 0; i < places(count); i++)
+        t_assert_data(aligned + i * 4096, 4096, (off_t) (i % 128) * 4096);
     free(aligned);
     free(cbs);
 }
@@ -135,12 +143,11 @@ static void list_many(int mode, struct sigevent *event)
     size_t count = t_scale(OUTSTANDING);
     struct aiocb *cbs = t_control_blocks(count), **list = calloc(count, sizeof(*list));
     int files[] = { t_cached_file(SIZE), t_reopen(t_cold_file(SIZE), O_RDONLY | O_DIRECT) };
-    unsigned char *aligned = t_aligned(SIZE);
+    unsigned char *aligned = t_aligned(places(count) * 4096);
 
     for (size_t i = 0; i < count; i++) {
-        off_t place = (off_t) (i % 128) * 4096;
-
-        t_prepare(&cbs[i], files[i % 2], aligned + place, 4096, place);
+        t_prepare(&cbs[i], files[i % 2], aligned + i % places(count) * 4096, 4096,
+                  (off_t) (i % 128) * 4096);
         cbs[i].aio_lio_opcode = LIO_READ;
         list[i] = &cbs[i];
     }
@@ -150,7 +157,8 @@ static void list_many(int mode, struct sigevent *event)
         ck_assert_int_eq(t_accept_signal(SIGRTMIN).si_value.sival_int, 99);
     for (size_t i = 0; i < count; i++)
         t_assert_done(&cbs[i], 4096);
-    t_assert_data(aligned, 128 * 4096, 0);
+    for (size_t i = 0; i < places(count); i++)
+        t_assert_data(aligned + i * 4096, 4096, (off_t) (i % 128) * 4096);
     free(aligned);
     free(list);
     free(cbs);
@@ -179,7 +187,7 @@ START_TEST(suspend_takes_a_list_of_a_hundred_thousand)
     struct t_pair p = t_pipe();
 
     for (size_t i = 0; i < count; i++) {
-        t_submit_read(&cbs[i], p.in, buf, 1, 0);
+        t_submit_read(&cbs[i], p.in, buf + i % SIZE, 1, 0);
         list[i] = &cbs[i];
     }
     t_put(p.out, 0, 1);

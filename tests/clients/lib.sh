@@ -79,7 +79,7 @@ client_needs()
 client_open()
 {
     rm -rf "${work:?}"
-    work=$(mktemp -d "/tmp/posix-aio-$client.XXXXXX") || exit 1
+    work=$(mktemp -d) || exit 1
     chmod 755 "$work"
 }
 
