@@ -369,6 +369,11 @@ static void add_threads(TCase *tests)
     tcase_add_test(tests, every_request_of_many_is_told_once);
     tcase_add_test(tests, list_is_told_by_a_thread);
     tcase_add_test(tests, canceled_request_is_told);
+}
+
+/* A sanitizer may have a thread of its own. */
+static void add_ends(TCase *tests)
+{
     tcase_add_test(tests, threads_end_when_nothing_is_left_to_tell);
 }
 
@@ -376,6 +381,7 @@ int main(void)
 {
     const struct t_part parts[] = {
         { .name = "functions on threads", .add = add_threads },
+        { .name = "ends of threads", .add = add_ends, .need = T_NO_SANITIZER },
         { .name = NULL },
     };
 
