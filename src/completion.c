@@ -13,9 +13,8 @@
  *
  * State: NONE -> TICKING (paio_completion_start makes the thread), TICKING <-> RESTING (it sleeps
  * in epoll_wait without a tick; paio_completion_wake ends that), RESTING -> NONE (nothing
- * outstanding for LINGER). Both directions are pairs of sequentially consistent operations:
- * the thread writes its state and then reads the counters, a submitter counts and then reads the
- * state.
+ * outstanding for LINGER). Both directions are pairs with a fence: the thread writes its state and
+ * then looks at what is there, a submitter puts something there and then reads the state.
  *
  * The wakeup is an epoll_ctl that arms an eventfd which is always writable: nothing is ever
  * written to a descriptor that somebody might have closed and reused behind our back.
@@ -33,6 +32,7 @@
 #include "engine_stream.h"
 #include "notify.h"
 #include "process.h"
+#include "request.h"
 #include "waiter.h"
 
 enum { TICK = 4, LINGER = 1000, QUIET_TICKS = 16, EVENTS = 64, STACK = 256 * 1024 };
@@ -45,8 +45,6 @@ static const uint64_t ABOUT_WAKE = UINT64_MAX, ABOUT_PROMPT = UINT64_MAX - 1;
 static struct {
     pthread_mutex_t lock;          /* start and end of the thread */
     _Atomic int state;
-    _Atomic int32_t requests;      /* accepted, not yet left */
-    _Atomic int32_t work;          /* held by engines and queues that a tick may have to help */
     _Atomic int epoll, wake;       /* private descriptors, or -1 */
     uint32_t head;                 /* the thread's: place in the ring at the last tick */
     unsigned quiet;                /* the thread's: ticks without work */
@@ -56,16 +54,6 @@ static struct {
 int paio_completion_epoll(void)
 {
     return atomic_load(&completion.epoll);
-}
-
-void paio_completion_request(int change)
-{
-    atomic_fetch_add(&completion.requests, change);
-}
-
-void paio_completion_work(int change)
-{
-    atomic_fetch_add(&completion.work, change);
 }
 
 static int watch(int operation, int fd, uint32_t events, uint64_t about)
@@ -83,6 +71,8 @@ void paio_completion_wake(void)
 {
     int resting = RESTING, saved = errno;
 
+    /* Pairs with try_to_rest: what the engine was given, or RESTING, is seen. */
+    atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load(&completion.state) == RESTING &&
         atomic_compare_exchange_strong(&completion.state, &resting, TICKING))
         watch(EPOLL_CTL_MOD, atomic_load(&completion.wake), EPOLLOUT | EPOLLONESHOT, ABOUT_WAKE);
@@ -107,23 +97,26 @@ static void drain_prompt(void)
         return;
 }
 
+/* Is anything held by an engine or a queue that a tick may have to help? */
+static bool busy(void)
+{
+    return paio_kernel_in_flight() || paio_pool_busy() || paio_notify_busy() ||
+           paio_dispatch_unsettled();
+}
+
 static void tick(void)
 {
     bool stalled = paio_kernel_ready() && paio_kernel_head() == completion.head;
-    bool queued;
 
     if (stalled)
         paio_dispatch_reap();
     else
         paio_dispatch_settle();
     completion.head = paio_kernel_head();
-    queued = paio_pool_tick();
-    queued = paio_notify_tick() || queued;
+    paio_pool_tick();
+    paio_notify_tick();
     paio_waiter_tick(stalled);
-    if (queued || atomic_load(&completion.work) > 0)
-        completion.quiet = 0;
-    else
-        completion.quiet++;
+    completion.quiet = busy() ? 0 : completion.quiet + 1;
 }
 
 /* Stops ticking unless there is work after all. */
@@ -132,7 +125,8 @@ static void try_to_rest(void)
     if (completion.quiet < QUIET_TICKS || atomic_load(&completion.epoll) < 0)
         return;
     atomic_store(&completion.state, RESTING);
-    if (atomic_load(&completion.work) > 0)
+    atomic_thread_fence(memory_order_seq_cst);
+    if (busy())
         atomic_store(&completion.state, TICKING);
     completion.quiet = 0;
 }
@@ -146,7 +140,9 @@ static bool try_to_end(void)
     pthread_mutex_lock(&completion.lock);
     if (atomic_compare_exchange_strong(&completion.state, &resting, NONE)) {
         ended = true;
-        if (atomic_load(&completion.requests) > 0)
+        /* Pairs with paio_completion_start: the request, or NONE, is seen. */
+        atomic_thread_fence(memory_order_seq_cst);
+        if (paio_request_any(false))
             ended = !atomic_compare_exchange_strong(&completion.state, &none, TICKING);
     }
     pthread_mutex_unlock(&completion.lock);
@@ -203,7 +199,7 @@ static void *run(void *unused)
         if (atomic_load(&completion.state) == RESTING) {
             if (n == 0)
                 paio_stream_check_all();
-            if (n == 0 && atomic_load(&completion.requests) == 0 && try_to_end())
+            if (n == 0 && !paio_request_any(false) && try_to_end())
                 return unused;
             continue;
         }
@@ -258,6 +254,7 @@ bool paio_completion_start(void)
 {
     bool there = true;
 
+    atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load(&completion.state) != NONE)
         return true;
     pthread_mutex_lock(&completion.lock);
@@ -271,8 +268,6 @@ void paio_completion_reset(void)
 {
     pthread_mutex_init(&completion.lock, NULL);
     atomic_store(&completion.state, NONE);
-    atomic_store(&completion.requests, 0);
-    atomic_store(&completion.work, 0);
     paio_private_close(&completion.epoll);
     paio_private_close(&completion.wake);
 }

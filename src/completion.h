@@ -12,21 +12,13 @@ void paio_completion_reset(void);
 
 /*
  * Sees to it that the thread exists: false when it cannot be had. Called before a request is
- * accepted, after paio_completion_request(1). Signals blocked; not async-signal-safe.
+ * accepted, but after it has been taken from the slab. Signals blocked; not async-signal-safe.
  */
 bool paio_completion_start(void);
 
-/* Counts accepted requests: the thread does not end while there are any. Lock-free. */
-void paio_completion_request(int change);
-
 /*
- * Counts what an engine or a queue holds that might need the thread's looking in: it ticks while
- * there is any. After an increment somebody calls paio_completion_wake. Lock-free.
- */
-void paio_completion_work(int change);
-
-/*
- * Makes the thread tick, if it does not yet: a system call only then. Async-signal-safe.
+ * Makes the thread tick, if it does not yet: a system call only then. Called after an engine or
+ * a queue was given something that might need the thread's looking in. Async-signal-safe.
  */
 void paio_completion_wake(void);
 

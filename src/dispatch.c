@@ -179,7 +179,8 @@ void paio_dispatch_look(struct paio_call *call)
     int fd = call->cb->aio_fildes;
 
     call->descriptor = paio_descriptor_get(fd);
-    call->objection = call->descriptor ? paio_descriptor_look(fd, &call->look) : -EBADF;
+    call->objection = call->descriptor ? paio_descriptor_look_again(call->descriptor, fd, &call->look)
+                                       : -EBADF;
     if (!call->objection)
         call->objection = objection_to(call->cb, call->code, &call->look);
 }
@@ -204,7 +205,9 @@ static void fill(struct paio_request *request, const struct paio_call *call, siz
     request->group = call->group;
     request->notice.event = *call->event;
     request->accepted = paio_stats_accepted();
-    request->file_write = call->code == PAIO_WRITE && look->kind == PAIO_KIND_REGULAR;
+    atomic_store_explicit(&request->file_write,
+                          call->code == PAIO_WRITE && look->kind == PAIO_KIND_REGULAR,
+                          memory_order_relaxed);
 }
 
 /* Are the threads and tables there that the request will need? */
@@ -233,9 +236,6 @@ static void give(const struct paio_engine *engine, struct paio_operation **opera
 
         if (operations[i]->error == -EOPNOTSUPP)
             paio_descriptor_learn(request->descriptor, PAIO_NO_NOWAIT);
-        if (!request->counted)
-            paio_completion_work(1);
-        request->counted = true;
         paio_dispatch_to_pool(request, operations[i]->class);
     }
 }
@@ -263,9 +263,6 @@ static void start(struct paio_request *request, struct paio_batch *batch)
 {
     struct paio_operation *operation = &request->operation;
 
-    request->counted = request->chosen != &paio_engine_stream;
-    if (request->counted)
-        paio_completion_work(1);
     if (request->chosen == &paio_engine_pool) {
         paio_dispatch_to_pool(request, operation->class);
     } else if (request->chosen == &paio_engine_stream) {
@@ -307,9 +304,10 @@ static void compose(struct paio_request *request, const struct paio_call *call, 
 }
 
 /* From here on the request is in flight. */
-static void commit(struct paio_request *request, const struct paio_call *call)
+static void commit(const struct paio_call *call)
 {
-    paio_accepted(request, 1);
+    paio_stats_outstanding(1);
+    atomic_fetch_add(&call->descriptor->requests, 1);
     if (call->group)
         atomic_fetch_add(&call->group->left, 1);
     call->cb->__return_value = 0;
@@ -342,14 +340,12 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
     if (!request)
         return -EAGAIN;
     compose(request, call, done);
-    paio_completion_request(1);
     file = able(request) ? paio_file_get(call->descriptor, &call->look) : NULL;
     if (!file) {
-        paio_completion_request(-1);
         paio_request_free(request);
         return -EAGAIN;
     }
-    commit(request, call);
+    commit(call);
     if (request->operation.stream)
         paio_stream_check(request->operation.fd);
     if (paio_order_enter(request, file, lane_of(call->code, &call->look)))
@@ -380,8 +376,7 @@ bool paio_dispatch_quick(const struct paio_call *call)
     request = paio_pool_saturated(flow, PAIO_CLASS_WRITE) ? paio_request_try(call->cb) : NULL;
     if (request) {
         compose(request, call, 0);
-        paio_completion_request(1);
-        commit(request, call);
+        commit(call);
         paio_inbox_put(request, file);
         /* See inbox.c: if nobody is at work any more, nobody may come to look. */
         if (paio_pool_saturated(flow, PAIO_CLASS_WRITE))

@@ -66,9 +66,6 @@ void paio_dispatch_enter(struct paio_request *request);
 /* Hands a request that another engine gave back to the pool. Signals blocked. Async-signal-safe. */
 void paio_dispatch_to_pool(struct paio_request *request, enum paio_class class);
 
-/* Counts the accepted requests (change 1), and those that have left (-1). Lock-free. */
-void paio_accepted(struct paio_request *request, int change);
-
 /* Callbacks of the engines: the kernel's takes no lock, the rest is for paio_dispatch_settle. */
 void paio_finish_later(struct paio_operation *operation, ssize_t result);
 void paio_finish_now(struct paio_operation *operation, ssize_t result);

@@ -33,12 +33,14 @@ struct paio_identity {
 
 /*
  * Flow: the queue of one file in one class of the pool. The pool owns its contents, under the
- * pool's lock; the memory belongs to the file, which outlives every operation on it.
+ * pool's lock; the memory belongs to the file's record, which may come to be another file's while
+ * a thread is still busy with it, but never anything else.
  */
 struct paio_flow {
     struct paio_link ready; /* on the class's list of flows that a thread may serve */
     struct paio_link queue; /* operations, first come first served */
-    _Atomic uint32_t running; /* threads at work on it; p to write */
+    unsigned busy;            /* threads that have an operation of it, until it is completed */
+    _Atomic uint32_t running; /* threads that have yet to complete one */
 };
 
 /*

@@ -27,9 +27,12 @@ bool paio_pool_saturated(const struct paio_flow *flow, enum paio_class class);
 
 /*
  * Called every few milliseconds: starts a thread where work is queued and none was begun since
- * the last call, because those there are wait for something. True: work is queued.
+ * the last call, because those there are wait for something.
  */
-bool paio_pool_tick(void);
+void paio_pool_tick(void);
+
+/* Is anything queued or begun? */
+bool paio_pool_busy(void);
 
 /*
  * Returns when no thread is between its check that fd is still the right file and the system

@@ -148,6 +148,56 @@ int paio_descriptor_look(int fd, struct paio_look *look)
     return 0;
 }
 
+/* Remembers what was seen. A writer that meets another leaves it to that one, who saw the same. */
+static void note_seen(struct paio_descriptor *descriptor, const struct paio_identity *identity)
+{
+    uint32_t version = atomic_load_explicit(&descriptor->seen.version, memory_order_relaxed);
+
+    if (version & 1 ||
+        !atomic_compare_exchange_strong(&descriptor->seen.version, &version, version + 1))
+        return;
+    atomic_store_explicit(&descriptor->seen.type, S_ISREG(identity->type) ? S_IFREG : 0,
+                          memory_order_relaxed);
+    atomic_store_explicit(&descriptor->seen.dev, identity->dev, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->seen.ino, identity->ino, memory_order_relaxed);
+    /* Release: pairs with the acquire of recall_seen. */
+    atomic_store_explicit(&descriptor->seen.version, version + 2, memory_order_release);
+}
+
+/* The regular file that was seen last, if requests are outstanding since. */
+static bool recall_seen(struct paio_descriptor *descriptor, struct paio_identity *identity)
+{
+    uint32_t version = atomic_load_explicit(&descriptor->seen.version, memory_order_acquire);
+
+#ifndef PIC
+    /* The static library does not see close(2). */
+    return false;
+#endif
+    identity->type = atomic_load_explicit(&descriptor->seen.type, memory_order_relaxed);
+    identity->dev = atomic_load_explicit(&descriptor->seen.dev, memory_order_relaxed);
+    identity->ino = atomic_load_explicit(&descriptor->seen.ino, memory_order_relaxed);
+    atomic_thread_fence(memory_order_acquire);
+    return !(version & 1) && S_ISREG(identity->type) &&
+           atomic_load_explicit(&descriptor->seen.version, memory_order_relaxed) == version &&
+           atomic_load(&descriptor->requests);
+}
+
+int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, struct paio_look *look)
+{
+    int saved = errno, error;
+
+    if (recall_seen(descriptor, &look->identity)) {
+        look->kind = PAIO_KIND_REGULAR;
+        look->flags = fcntl(fd, F_GETFL);
+        errno = saved;
+        return look->flags < 0 ? -EBADF : 0;
+    }
+    error = paio_descriptor_look(fd, look);
+    if (!error)
+        note_seen(descriptor, &look->identity);
+    return error;
+}
+
 bool paio_identity_holds(int fd, const struct paio_identity *identity)
 {
     struct stat st;
@@ -196,6 +246,9 @@ void paio_descriptor_learn(struct paio_descriptor *descriptor, uint32_t bit)
 
 void paio_descriptor_forget(struct paio_descriptor *descriptor)
 {
+    const struct paio_identity nothing = { 0, 0, 0 };
+
+    note_seen(descriptor, &nothing);
     atomic_store_explicit(&descriptor->memory, 0, memory_order_relaxed);
 }
 
@@ -206,6 +259,7 @@ static unsigned hash(const struct paio_identity *identity)
     return (unsigned) (mixed >> 56) % BUCKETS;
 }
 
+/* Its flows are the pool's, who may be busy with them for the file that had the record before. */
 static void prepare(struct paio_file *file, bool private)
 {
     file->private = private;
@@ -214,11 +268,14 @@ static void prepare(struct paio_file *file, bool private)
     paio_list_init(&file->syncs);
     paio_list_init(&file->lane[0]);
     paio_list_init(&file->lane[1]);
-    for (unsigned c = 0; c < PAIO_CLASSES; c++) {
+}
+
+static void make(struct paio_file *file)
+{
+    pthread_mutex_init(&file->lock, NULL);
+    for (unsigned c = 0; c < PAIO_CLASSES; c++)
         paio_list_init(&file->flow[c].queue);
-        file->flow[c].ready.next = NULL;
-        file->flow[c].running = 0;
-    }
+    paio_list_append(&free_records, &file->hash);
 }
 
 static struct paio_file *create(bool private)
@@ -231,10 +288,8 @@ static struct paio_file *create(bool private)
         unsigned count = CHUNK / sizeof *file;
         struct paio_file *chunk = permanent(CHUNK);
 
-        for (unsigned i = 0; chunk && i < count; i++) {
-            pthread_mutex_init(&chunk[i].lock, NULL);
-            paio_list_append(&free_records, &chunk[i].hash);
-        }
+        for (unsigned i = 0; chunk && i < count; i++)
+            make(&chunk[i]);
     }
     link = paio_list_pop(&free_records);
     pthread_mutex_unlock(&free_lock);

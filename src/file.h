@@ -40,12 +40,17 @@ struct paio_stream;
 
 /*
  * Descriptor: one number of the process. Made when first used, kept for ever (a number costs
- * about 50 bytes), so that it can be looked at without a lock.
+ * 80 bytes), so that it can be looked at without a lock.
  */
 struct paio_descriptor {
     _Atomic uint32_t memory;   /* PAIO_KNOWN, … */
     _Atomic uint32_t uses;     /* reads since memory was refreshed */
     _Atomic uint32_t requests; /* accepted and not yet left: close looks at it */
+    struct {
+        _Atomic uint32_t version; /* odd while it is being written */
+        _Atomic mode_t type;      /* S_IFREG, or 0 for nothing seen */
+        _Atomic uint64_t dev, ino;
+    } seen;                    /* what fstat said last; good while there are requests */
     _Atomic(struct paio_file *) own;       /* its private file record: streams */
     _Atomic(struct paio_file *) latest;    /* the shared record of its latest request: a hint */
     _Atomic(struct paio_stream *) stream;  /* the stream engine's */
@@ -87,6 +92,12 @@ int paio_descriptor_next(int fd);
 
 /* Asks the kernel what fd is. 0 or -EBADF. */
 int paio_descriptor_look(int fd, struct paio_look *look);
+
+/*
+ * The same, but a regular file that has requests outstanding on fd is taken to be still what it
+ * was when the first of them came: whoever closed fd meanwhile had to cancel them (close.c).
+ */
+int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, struct paio_look *look);
 
 /* The bits remembered of fd, asked anew every 64th time. 0: fd is not open. */
 uint32_t paio_descriptor_recall(struct paio_descriptor *descriptor, int fd);

@@ -36,14 +36,6 @@ bool paio_dispatch_urgent(void)
     return atomic_load_explicit(&urgent, memory_order_relaxed) || paio_kernel_refillable();
 }
 
-void paio_accepted(struct paio_request *request, int change)
-{
-    atomic_fetch_add(&request->descriptor->requests, (uint32_t) change);
-    if (request->file_write)
-        atomic_fetch_add(&paio_process_writes, (uint32_t) change);
-    paio_stats_outstanding(change);
-}
-
 static enum paio_way way_of(const struct paio_operation *operation)
 {
     const struct paio_engine *engine = atomic_load(&operation->engine);
@@ -62,9 +54,11 @@ static void publish(struct paio_request *request, ssize_t result)
         paio_stats_count(PAIO_STAT_CANCELED);
     else
         paio_stats_done(request->operation.code, way_of(&request->operation), request->accepted);
-    atomic_store(&request->publication, PAIO_PUBLISHING);
+    paio_stats_outstanding(-1);
+    atomic_fetch_sub(&request->descriptor->requests, 1);
+    atomic_store_explicit(&request->publication, PAIO_PUBLISHING, memory_order_release);
     buckets = paio_publish(cb, result);
-    atomic_store(&request->publication, PAIO_PUBLISHED);
+    atomic_store_explicit(&request->publication, PAIO_PUBLISHED, memory_order_release);
     request->notified = paio_notify_at_once(&request->notice.event);
     paio_waiter_wake(buckets);
 }
@@ -82,9 +76,6 @@ static void finish(struct paio_request *request)
 
     paio_list_init(&start);
     paio_order_leave(request, &start);
-    paio_accepted(request, -1);
-    if (request->counted)
-        paio_completion_work(-1);
     request->notice.release = release;
     if (request->notified)
         paio_request_free(request);
@@ -93,7 +84,6 @@ static void finish(struct paio_request *request)
     if (group)
         paio_group_leave(group);
     paio_dispatch_start(&start);
-    paio_completion_request(-1);
 }
 
 void paio_group_leave(struct paio_request *group)
@@ -182,8 +172,6 @@ void paio_finish_now(struct paio_operation *operation, ssize_t result)
 
     if (result == -EOPNOTSUPP && way_of(operation) == PAIO_WAY_STREAM) {
         /* No way without waiting, but data is there: a thread of the pool takes it. */
-        paio_completion_work(1);
-        request->counted = true;
         paio_dispatch_to_pool(request, PAIO_CLASS_STREAM);
         return;
     }

@@ -172,7 +172,6 @@ static struct paio_notice *next_call(void)
     if (!link)
         return NULL;
     notify.begun++;
-    paio_completion_work(-1);
     return paio_container(link, struct paio_notice, link);
 }
 
@@ -242,7 +241,6 @@ void paio_notify(struct paio_notice *notice)
         notice->release(notice);
         return;
     }
-    paio_completion_work(1);
     pthread_mutex_lock(&notify.lock);
     if (notice->event.sigev_notify == SIGEV_THREAD) {
         paio_list_append(&notify.calls, &notice->link);
@@ -275,21 +273,25 @@ static void send_waiting(void)
         atomic_fetch_sub(&notify.waiting, 1);
         pthread_mutex_unlock(&notify.lock);
         notice->release(notice);
-        paio_completion_work(-1);
-    }
+        }
 }
 
-bool paio_notify_tick(void)
+void paio_notify_tick(void)
 {
-    bool waiting;
-
     send_waiting();
     pthread_mutex_lock(&notify.lock);
-    waiting = !paio_list_empty(&notify.calls);
-    if (waiting && !notify.idle && notify.begun == notify.begun_before)
+    if (!paio_list_empty(&notify.calls) && !notify.idle && notify.begun == notify.begun_before)
         start_thread();
     notify.begun_before = notify.begun;
-    waiting = waiting || !paio_list_empty(&notify.signals);
     pthread_mutex_unlock(&notify.lock);
-    return waiting;
+}
+
+bool paio_notify_busy(void)
+{
+    bool busy;
+
+    pthread_mutex_lock(&notify.lock);
+    busy = !paio_list_empty(&notify.calls) || !paio_list_empty(&notify.signals);
+    pthread_mutex_unlock(&notify.lock);
+    return busy;
 }

@@ -38,8 +38,11 @@ void paio_notify(struct paio_notice *notice);
 
 /*
  * Called every few milliseconds: sends signals that could not be queued, starts a thread where
- * calls wait and none was begun since the last time. True: something still waits.
+ * calls wait and none was begun since the last time.
  */
-bool paio_notify_tick(void);
+void paio_notify_tick(void);
+
+/* Does anything wait to be delivered? */
+bool paio_notify_busy(void);
 
 #endif

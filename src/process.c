@@ -35,7 +35,6 @@ enum { HIGHEST = 65536 };
 
 struct paio_settings paio_settings;
 _Atomic(struct paio_alive *) paio_alive;
-_Atomic uint32_t paio_process_writes;
 
 static _Atomic uint32_t starting; /* the process that is starting the library */
 static _Atomic(_Atomic int *) private_slot[PAIO_PRIVATE];
@@ -122,7 +121,6 @@ static void reset(void)
     paio_kernel_reset();
     paio_finish_reset();
     paio_inbox_reset();
-    atomic_store(&paio_process_writes, 0);
 }
 
 static void start(void)
@@ -195,7 +193,7 @@ static __attribute__((destructor)) void finish_writes(void)
 {
     const struct timespec pause = { .tv_nsec = 200000 };
 
-    while (paio_process_started() && atomic_load(&paio_process_writes)) {
+    while (paio_process_started() && paio_request_any(true)) {
         paio_dispatch_reap();
         nanosleep(&pause, NULL);
     }

@@ -49,11 +49,6 @@ static inline void paio_process_start(void)
 }
 
 /*
- * Number of accepted writes to regular files that are not finished: exit waits for them.
- */
-extern _Atomic uint32_t paio_process_writes;
-
-/*
  * A descriptor of the library's own: moved to a high number, close-on-exec, and remembered, so
  * that the close family leaves it alone. slot is where its number is kept. -errno on failure.
  */

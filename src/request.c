@@ -114,7 +114,8 @@ static void prepare(struct paio_request *request, struct aiocb *cb)
     request->in_lane.next = NULL;
     request->lane = NULL;
     request->chosen = NULL;
-    request->carry_on = request->counted = request->file_write = false;
+    request->carry_on = false;
+    atomic_store_explicit(&request->file_write, false, memory_order_relaxed);
     atomic_store_explicit(&request->publication, PAIO_UNPUBLISHED, memory_order_relaxed);
     request->accepted = 0;
     if (cb) {
@@ -154,6 +155,24 @@ void paio_request_free(struct paio_request *request)
     atomic_store_explicit(&request->cb, NULL, memory_order_relaxed);
     paio_request_move(request, PAIO_FREE);
     put(request);
+}
+
+static bool unwritten_file(const struct paio_request *request)
+{
+    return atomic_load_explicit(&request->file_write, memory_order_relaxed) &&
+           atomic_load_explicit(&request->publication, memory_order_acquire) != PAIO_PUBLISHED;
+}
+
+bool paio_request_any(bool unwritten)
+{
+    for (uint32_t i = 0; i / CHUNK < CHUNKS && at(i); i++) {
+        const struct paio_request *request = at(i);
+
+        if (atomic_load_explicit(&request->state, memory_order_acquire) != PAIO_FREE &&
+            (!unwritten || unwritten_file(request)))
+            return true;
+    }
+    return false;
 }
 
 struct paio_request *paio_request_find(const struct aiocb *cb)

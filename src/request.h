@@ -55,8 +55,7 @@ struct paio_request {
     _Atomic(enum paio_publication) publication;
     bool notified;                   /* the notification has been delivered */
     bool carry_on;                   /* the kernel gave it back: the pool goes on */
-    bool counted;                    /* paio_completion_work counts it */
-    bool file_write;                 /* paio_process_writes counts it */
+    _Atomic bool file_write;         /* a write to a regular file: exit waits for it */
 };
 
 _Static_assert(sizeof(struct paio_request) <= 512, "memory per outstanding request");
@@ -85,6 +84,12 @@ void paio_request_free(struct paio_request *request);
  * async-signal-safe.
  */
 struct paio_request *paio_request_find(const struct aiocb *cb);
+
+/*
+ * Is any request out of the slab? With unwritten: any write to a regular file whose result is not
+ * published? Looks at all there are: for rare occasions. Lock-free.
+ */
+bool paio_request_any(bool unwritten);
 
 /* The one place where a state changes. */
 static inline void paio_request_move(struct paio_request *request, enum paio_state state)
