@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Reads that take five seconds end at once if they are canceled, or if nobody is left to see their end. */
+#define _GNU_SOURCE
+#include "t.h"
+
+#include <signal.h>
+#include <sys/syscall.h>
+
+#define SEED 11
+#define N 16
+#define DEVICE_MS 5000
+#define QUICK_MS 2500 /* generous: emulation, on a busy machine */
+
+static struct iocb iocbs[N];
+static aio_context_t context;
+static char *buffer;
+
+static void submit_slow_reads(void)
+{
+	int fd = t_cold_file("file", N * MiB, SEED);
+
+	posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+	t_disk_delay_ms(DEVICE_MS, 0);
+	context = t_aio_setup(N);
+	buffer = t_buffer(N * PAGE);
+	for (int i = 0; i < N; i++)
+		iocbs[i] = t_aio_pread(fd, buffer + i * PAGE, PAGE, i * MiB);
+	ck_assert_int_lt(t_aio_submit(context, iocbs, N), QUICK_MS * 1000);
+}
+
+/* In time for all of them to have got to the device. */
+static void let_them_start(void)
+{
+	t_sleep_ms(300);
+}
+
+static void cancel_half_of_them(void)
+{
+	struct io_event events[N];
+	int64_t begin = t_now_us();
+	int canceled = 0;
+
+	for (int i = 0; i < N; i += 2) {
+		ck_assert_int_eq(t_aio_cancel(context, &iocbs[i]), -EINPROGRESS);
+		ck_assert_int_eq(t_aio_cancel(context, &iocbs[i]), -EINVAL);
+	}
+	t_aio_events(context, events, N / 2, QUICK_MS);
+	ck_assert_int_lt(t_now_us() - begin, QUICK_MS * 1000);
+	for (int i = 0; i < N / 2; i++)
+		ck_assert_int_eq(events[i].res, -ECANCELED);
+	/* The others go on as if nothing had been. */
+	t_aio_events(context, events, N / 2, 2 * DEVICE_MS);
+	for (int i = 0; i < N / 2; i++) {
+		struct iocb *iocb = (struct iocb *)(uintptr_t)events[i].obj;
+
+		canceled += (iocb - iocbs) % 2 == 0;
+		ck_assert_int_eq(events[i].res, PAGE);
+		t_assert_data(buffer + (iocb - iocbs) * PAGE, PAGE, SEED, (iocb - iocbs) * MiB);
+	}
+	ck_assert_int_eq(canceled, 0);
+	ck_assert_int_eq(t_aio_try_events(context, events, 1, 100), 0);
+}
+
+START_TEST(cancel)
+{
+	submit_slow_reads();
+	let_them_start();
+	cancel_half_of_them();
+}
+END_TEST
+
+START_TEST(cancel_before_they_have_started)
+{
+	submit_slow_reads();
+	cancel_half_of_them();
+}
+END_TEST
+
+START_TEST(destroy_is_quick)
+{
+	int64_t begin;
+
+	submit_slow_reads();
+	let_them_start();
+	begin = t_now_us();
+	t_aio_destroy(context);
+	ck_assert_int_lt(t_now_us() - begin, QUICK_MS * 1000);
+	/* And nothing writes to the buffer any more, not even when the device answers. */
+	memset(buffer, 0, N * PAGE);
+	t_sleep_ms(DEVICE_MS + 1000);
+	for (size_t i = 0; i < N * PAGE; i++)
+		ck_assert_int_eq(buffer[i], 0);
+}
+END_TEST
+
+static int read_and_exit(void *unused)
+{
+	(void)unused;
+	submit_slow_reads();
+	let_them_start();
+	return 0;
+}
+
+static int read_and_wait(void *ready)
+{
+	submit_slow_reads();
+	let_them_start();
+	if (write(*(int *)ready, "", 1) != 1)
+		return 1;
+	pause();
+	return 0;
+}
+
+static int read_and_exec(void *ready)
+{
+	submit_slow_reads();
+	let_them_start();
+	if (write(*(int *)ready, "", 1) != 1)
+		return 1;
+	execl("/bin/true", "true", NULL);
+	return 1;
+}
+
+/* The time that the process takes to end after it has said that its reads are in flight. */
+static int64_t ms_to_end(int (*function)(void *), bool kill_it, int *status)
+{
+	int ends[2];
+	char byte;
+	pid_t pid;
+
+	ck_assert_int_eq(pipe(ends), 0);
+	pid = t_child(function, &ends[1]);
+	if (function != read_and_exit)
+		ck_assert_int_eq(read(ends[0], &byte, 1), 1);
+	if (kill_it)
+		ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	return t_reap_ms(pid, 2 * DEVICE_MS, status);
+}
+
+START_TEST(exit_is_quick)
+{
+	int status;
+	int64_t begin = t_now_us(), prepared;
+
+	/* What the preparation takes, measured in this process. */
+	submit_slow_reads();
+	let_them_start();
+	t_aio_destroy(context);
+	prepared = t_now_us() - begin;
+	t_disk_delay_ms(0, 0);
+	ck_assert_int_lt(ms_to_end(read_and_exit, false, &status), prepared / 1000 + QUICK_MS);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+START_TEST(kill_is_quick)
+{
+	int status;
+
+	ck_assert_int_lt(ms_to_end(read_and_wait, true, &status), QUICK_MS);
+	ck_assert(WIFSIGNALED(status));
+}
+END_TEST
+
+START_TEST(exec_is_quick)
+{
+	int status;
+
+	ck_assert_int_lt(ms_to_end(read_and_exec, false, &status), QUICK_MS);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+/* The device answers nothing at all: the read of the folio is repeated without readahead, and still canceled. */
+START_TEST(destroy_over_a_stuck_device)
+{
+	int fd = t_cold_file("file", N * MiB, SEED);
+	int64_t begin;
+
+	context = t_aio_setup(N);
+	buffer = t_buffer(N * PAGE);
+	for (int i = 0; i < N; i++)
+		iocbs[i] = t_aio_pread(fd, buffer + i * PAGE, PAGE, i * MiB);
+	t_disk_stuck(true);
+	begin = t_now_us();
+	ck_assert_int_lt(t_aio_submit(context, iocbs, N), QUICK_MS * 1000);
+	let_them_start();
+	t_aio_destroy(context);
+	ck_assert_int_lt(t_now_us() - begin, QUICK_MS * 1000);
+	t_disk_stuck(false);
+}
+END_TEST
+
+/* Cancellation at every moment of a read's life, over a device that answers about as quickly. */
+START_TEST(cancel_races_with_completion)
+{
+	int fd = t_cold_file("file", N * MiB, SEED), ended[2] = { 0, 0 };
+	struct io_event event;
+
+	posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+	context = t_aio_setup(N);
+	buffer = t_buffer(PAGE);
+	for (int i = 0; i < 3000; i++) {
+		off_t offset = i * 37 % (N * 256) * (off_t)PAGE;
+		struct iocb iocb = t_aio_pread(fd, buffer, PAGE, offset);
+
+		if (i % 1000 == 0)
+			t_make_cold(fd);
+		t_aio_submit(context, &iocb, 1);
+		for (volatile int spin = 0; spin < i % 100 * 100; spin++)
+			continue;
+		t_aio_cancel(context, &iocb);
+		t_aio_events(context, &event, 1, 10000);
+		ck_assert(event.res == PAGE || event.res == -ECANCELED);
+		if (event.res == PAGE)
+			t_assert_data(buffer, PAGE, SEED, offset);
+		ended[event.res == PAGE]++;
+	}
+	ck_assert_int_eq(t_aio_try_events(context, &event, 1, 0), 0);
+	ck_assert_int_gt(ended[0], 0);
+	ck_assert_int_gt(ended[1], 0);
+}
+END_TEST
+
+const struct t_test t_tests_cancel[] = {
+	T_TEST(cancel, FAILS, 30, NULL),
+	T_TEST(cancel_before_they_have_started, FAILS, 30, NULL),
+	T_TEST(destroy_is_quick, FAILS, 30, NULL),
+	T_TEST(exit_is_quick, FAILS, 30, NULL),
+	T_TEST(kill_is_quick, FAILS, 30, NULL),
+	T_TEST(exec_is_quick, FAILS, 30, NULL),
+	T_TEST(destroy_over_a_stuck_device, FAILS, 30, NULL),
+	T_TEST(cancel_races_with_completion, FAILS, 60, NULL),
+	{ NULL, NULL, SAME, 0, NULL },
+};
