@@ -3,7 +3,10 @@
 #define _GNU_SOURCE
 #include "t.h"
 
+#include <linux/userfaultfd.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 
 #define SEED 11
@@ -73,6 +76,31 @@ START_TEST(cancel_before_they_have_started)
 {
 	submit_slow_reads();
 	cancel_half_of_them();
+}
+END_TEST
+
+/* Each in its own time after submission, so that some are just being started. */
+START_TEST(cancel_while_they_start)
+{
+	int fd = t_cold_file("file", N * MiB, SEED);
+	struct io_event event;
+	int64_t begin;
+
+	posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+	t_disk_delay_ms(DEVICE_MS, 0);
+	context = t_aio_setup(N);
+	buffer = t_buffer(PAGE);
+	for (int i = 0; i < N; i++) {
+		struct iocb iocb = t_aio_pread(fd, buffer, PAGE, i * MiB);
+
+		begin = t_now_us();
+		t_aio_submit(context, &iocb, 1);
+		while (t_now_us() - begin < i * 4000)
+			continue;
+		t_aio_cancel(context, &iocb);
+		t_aio_events(context, &event, 1, QUICK_MS);
+		ck_assert_int_eq(event.res, -ECANCELED);
+	}
 }
 END_TEST
 
@@ -171,6 +199,54 @@ START_TEST(exec_is_quick)
 }
 END_TEST
 
+#define MOUNT "/tmp/mapped"
+
+/* A process whose memory holds a mount busy, and whose read stalls a worker in a fault that nobody serves. */
+static int read_into_a_trap(void *ready)
+{
+	int fd = open(T_DIRECTORY "/file", O_RDONLY), faults = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	int mapped = open(MOUNT "/file", O_RDWR | O_CREAT, 0600);
+	char *trap = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register area = { .range = { (uintptr_t)trap, PAGE }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct iocb iocb = t_aio_pread(fd, trap, PAGE, 0);
+
+	if (faults < 0 || ioctl(faults, UFFDIO_API, &api) || ioctl(faults, UFFDIO_REGISTER, &area) ||
+	    mmap(NULL, PAGE, PROT_READ, MAP_SHARED, mapped, 0) == MAP_FAILED ||
+	    write(*(int *)ready, &faults, sizeof(faults)) != sizeof(faults))
+		return 1;
+	t_aio_submit(t_aio_setup(1), &iocb, 1);
+	pause();
+	return 0;
+}
+
+/*
+ * The process is killed while a worker has its memory in use, and so is the last to use it. What the process
+ * had mapped goes away all the same, as soon as the worker is let go.
+ */
+START_TEST(exit_with_a_stalled_worker)
+{
+	int ends[2], status, remote, faults, pidfd, i;
+	pid_t pid;
+
+	close(t_cold_file("file", MiB, SEED));
+	t_shell("mkdir -p " MOUNT " && mount -t tmpfs none " MOUNT);
+	ck_assert_int_eq(pipe(ends), 0);
+	pid = t_child(read_into_a_trap, &ends[1]);
+	ck_assert_int_eq(read(ends[0], &remote, sizeof(remote)), sizeof(remote));
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	faults = (int)syscall(SYS_pidfd_getfd, pidfd, remote, 0);
+	ck_assert_int_ge(faults, 0);
+	t_sleep_ms(500);
+	ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	t_reap_ms(pid, QUICK_MS, &status);
+	close(faults); /* lets the fault go on */
+	for (i = 0; i < QUICK_MS / 10 && umount(MOUNT); i++)
+		t_sleep_ms(10);
+	ck_assert_msg(i < QUICK_MS / 10, "the memory of the process is still there");
+}
+END_TEST
+
 /* The device answers nothing at all: the read of the folio is repeated without readahead, and still canceled. */
 START_TEST(destroy_over_a_stuck_device)
 {
@@ -225,10 +301,12 @@ END_TEST
 const struct t_test t_tests_cancel[] = {
 	T_TEST(cancel, FAILS, 30, NULL),
 	T_TEST(cancel_before_they_have_started, FAILS, 30, NULL),
+	T_TEST(cancel_while_they_start, FAILS, 30, NULL),
 	T_TEST(destroy_is_quick, FAILS, 30, NULL),
 	T_TEST(exit_is_quick, FAILS, 30, NULL),
 	T_TEST(kill_is_quick, FAILS, 30, NULL),
 	T_TEST(exec_is_quick, FAILS, 30, NULL),
+	T_TEST(exit_with_a_stalled_worker, SAME, 30, NULL),
 	T_TEST(destroy_over_a_stuck_device, FAILS, 30, NULL),
 	T_TEST(cancel_races_with_completion, FAILS, 60, NULL),
 	{ NULL, NULL, SAME, 0, NULL },
