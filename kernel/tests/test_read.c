@@ -417,7 +417,7 @@ END_TEST
 const struct t_test t_tests_read[] = {
 	T_TEST(submit_does_not_wait_for_the_device, FAILS, 20, NULL),
 	T_TEST(reads_of_one_submission_wait_together, FAILS, 20, NULL),
-	T_TEST(six_hundred_pages_in_flight_wake_once_each, FAILS, 20, NULL),
+	T_TEST(six_hundred_pages_in_flight_wake_once_each, FAILS, 10, NULL),
 	T_TEST(synchronous_read_beside_asynchronous_ones, SAME, 20, NULL),
 	T_TEST(large_unaligned_read_keeps_its_progress, FAILS, 30, NULL),
 	T_TEST(vector_of_twenty_elements, FAILS, 20, NULL),
