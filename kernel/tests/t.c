@@ -405,6 +405,14 @@ void t_trace_end(void)
 
 /* ---- Processes -------------------------------------------------------------------------------------------- */
 
+/* On the debug kernel everything takes longer; what may not happen at all does not wait for this. */
+static int slower(void)
+{
+	const char *factor = getenv("T_SLOWER");
+
+	return factor ? atoi(factor) : 1;
+}
+
 pid_t t_child(int (*function)(void *), void *argument)
 {
 	pid_t pid;
@@ -422,6 +430,7 @@ int64_t t_reap_ms(pid_t pid, int timeout_ms, int *status)
 	int64_t begin = t_now_us();
 	pid_t got;
 
+	timeout_ms *= slower();
 	while ((got = waitpid(pid, status, WNOHANG)) == 0 && t_now_us() - begin < timeout_ms * 1000L)
 		t_sleep_ms(1);
 	ck_assert_msg(got == pid, "process %d has not ended after %d ms", pid, timeout_ms);

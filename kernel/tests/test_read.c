@@ -132,7 +132,8 @@ START_TEST(large_unaligned_read_keeps_its_progress)
 		ck_assert_int_eq(events[i].res, length);
 		t_assert_data(buffer + i * (length + PAGE) + 3, length, SEED, i * 4 * MiB + 777);
 	}
-	ck_assert_int_gt(t_trace_count("aio_read_retried"), 4);
+	/* Several times each on a normal kernel; the debug kernel may be slower than the device. */
+	ck_assert_int_ge(t_trace_count("aio_read_retried"), 4);
 	ck_assert_int_eq(t_trace_count("aio_read_retried"), t_trace_count("aio_read_woken"));
 	t_trace_end();
 }
