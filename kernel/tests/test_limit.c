@@ -120,7 +120,8 @@ static void read_over_a_fault(const char *target)
 	t_disk_fault(target, t_disk_offset(fd, 64 * PAGE), PAGE);
 	t_aio_submit(context, &iocbs[0], 1);
 	ck_assert_int_eq(t_aio_result(context, 10000), -EIO);
-	t_make_cold(fd);
+	/* Nothing is dirty, and fsync would fail: dm-flakey fails flushes too. */
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	t_aio_submit(context, &iocbs[1], 1);
 	/* As by pread: what comes before the fault. */
 	ck_assert_int_eq(t_aio_result(context, 10000), 8 * PAGE);
