@@ -39,7 +39,7 @@ static int submit(struct aiocb *cb, enum paio_code code)
     struct paio_call call = { .cb = cb, .code = code, .event = &cb->aio_sigevent };
     struct paio_batch batch = { .count = 0 };
     size_t done = 0;
-    sigset_t saved;
+    struct paio_signals saved;
     int error;
 
     paio_process_start();
@@ -78,7 +78,7 @@ PAIO_EXPORT int aio_fsync(int operation, struct aiocb *cb)
 
 PAIO_EXPORT int aio_error(const struct aiocb *cb)
 {
-    sigset_t saved;
+    struct paio_signals saved;
 
     if (paio_in_progress(cb) && paio_process_started() && paio_kernel_ready()) {
         paio_signals_block(&saved);
@@ -147,7 +147,7 @@ PAIO_EXPORT int aio_cancel(int fd, struct aiocb *cb)
 
 PAIO_EXPORT void aio_init(const struct aioinit *init)
 {
-    sigset_t saved;
+    struct paio_signals saved;
 
     paio_process_start();
     paio_signals_block(&saved);

@@ -105,20 +105,28 @@ static inline void paio_futex_wake(_Atomic uint32_t *word, int count)
 }
 
 /*
- * Signals. Every lock of the library is held with all signals blocked, so that a handler may
- * call in at any moment without finding its own thread's lock. Async-signal-safe.
+ * Signals and cancellation. Every lock of the library is held with all signals blocked, so that a
+ * handler may call in at any moment without finding its own thread's lock, and with cancellation
+ * disabled, so that no thread dies with one. Async-signal-safe.
  */
-static inline void paio_signals_block(sigset_t *saved)
+struct paio_signals {
+    sigset_t mask;
+    int cancel_state;
+};
+
+static inline void paio_signals_block(struct paio_signals *saved)
 {
     sigset_t all;
 
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, saved);
+    pthread_sigmask(SIG_SETMASK, &all, &saved->mask);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &saved->cancel_state);
 }
 
-static inline void paio_signals_restore(const sigset_t *saved)
+static inline void paio_signals_restore(const struct paio_signals *saved)
 {
-    pthread_sigmask(SIG_SETMASK, saved, NULL);
+    pthread_setcancelstate(saved->cancel_state, NULL);
+    pthread_sigmask(SIG_SETMASK, &saved->mask, NULL);
 }
 
 /* Now, in nanoseconds of CLOCK_MONOTONIC. */

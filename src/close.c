@@ -41,7 +41,7 @@ static void retire(int fd)
 {
     struct paio_descriptor *descriptor;
     int saved_errno = errno;
-    sigset_t saved;
+    struct paio_signals saved;
 
     if (fd < 0 || !paio_process_started())
         return;

@@ -23,6 +23,19 @@
 /* Longest transfer in the caller: 5.8 µs from the page cache; 256 KiB would take it 21. */
 enum { INLINE_MAX = 65536 };
 
+/* preadv2(2) and pwrite(2), but no cancellation points: aio_read and aio_write are none. */
+static ssize_t read_at(int fd, void *buffer, size_t length, off_t offset, int flags)
+{
+    struct iovec vector = { buffer, length };
+
+    return syscall(SYS_preadv2, fd, &vector, 1, offset, 0, flags);
+}
+
+static ssize_t write_at(int fd, const void *buffer, size_t length, off_t offset)
+{
+    return syscall(SYS_pwrite64, fd, buffer, length, offset);
+}
+
 /*
  * Reads what the page cache has, in one or two calls: a short first one may be the end of the
  * file or of what is cached, and the second tells. Bytes, or -EAGAIN with *done bytes read,
@@ -30,15 +43,14 @@ enum { INLINE_MAX = 65536 };
  */
 static ssize_t read_cached(const struct aiocb *cb, int flags, size_t *done)
 {
-    struct iovec vector = { (void *) cb->aio_buf, cb->aio_nbytes };
-    ssize_t n = preadv2(cb->aio_fildes, &vector, 1, cb->aio_offset, flags);
+    char *buffer = (char *) (uintptr_t) cb->aio_buf;
+    ssize_t n = read_at(cb->aio_fildes, buffer, cb->aio_nbytes, cb->aio_offset, flags);
 
     if (n <= 0 || (size_t) n == cb->aio_nbytes)
         return n < 0 ? -errno : n;
     *done = (size_t) n;
-    vector.iov_base = (char *) vector.iov_base + *done;
-    vector.iov_len -= *done;
-    n = preadv2(cb->aio_fildes, &vector, 1, cb->aio_offset + (off_t) *done, flags);
+    n = read_at(cb->aio_fildes, buffer + *done, cb->aio_nbytes - *done,
+                cb->aio_offset + (off_t) *done, flags);
     if (n < 0)
         return -errno;
     *done += (size_t) n;
@@ -61,7 +73,7 @@ static ssize_t write_memory(const struct aiocb *cb)
 
     if (flags < 0 || flags & O_APPEND || !within_limit(cb->aio_offset + (off_t) cb->aio_nbytes))
         return -EAGAIN;
-    n = pwrite(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset);
+    n = write_at(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset);
     return n < 0 ? -errno : n;
 }
 
@@ -368,7 +380,7 @@ bool paio_dispatch_quick(const struct paio_call *call)
                                                   : NULL;
     struct paio_request *request;
     const struct paio_flow *flow;
-    sigset_t saved;
+    struct paio_signals saved;
 
     if (!file)
         return false;

@@ -149,30 +149,35 @@ int paio_descriptor_look(int fd, struct paio_look *look)
 }
 
 /* Remembers what was seen. A writer that meets another leaves it to that one, who saw the same. */
-static void note_seen(struct paio_descriptor *descriptor, const struct paio_identity *identity)
+static void note_seen(struct paio_descriptor *descriptor, const struct paio_identity *identity,
+                      int flags)
 {
+    bool plain = S_ISREG(identity->type) && !(flags & (O_DIRECT | O_SYNC | O_DSYNC | O_PATH));
     uint32_t version = atomic_load_explicit(&descriptor->seen.version, memory_order_relaxed);
 
     if (version & 1 ||
         !atomic_compare_exchange_strong(&descriptor->seen.version, &version, version + 1))
         return;
-    atomic_store_explicit(&descriptor->seen.type, S_ISREG(identity->type) ? S_IFREG : 0,
-                          memory_order_relaxed);
+    atomic_store_explicit(&descriptor->seen.type, plain ? S_IFREG : 0, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->seen.flags, flags, memory_order_relaxed);
     atomic_store_explicit(&descriptor->seen.dev, identity->dev, memory_order_relaxed);
     atomic_store_explicit(&descriptor->seen.ino, identity->ino, memory_order_relaxed);
     /* Release: pairs with the acquire of recall_seen. */
     atomic_store_explicit(&descriptor->seen.version, version + 2, memory_order_release);
 }
 
-/* The regular file that was seen last, if requests are outstanding since. */
-static bool recall_seen(struct paio_descriptor *descriptor, struct paio_identity *identity)
+/* The buffered regular file that was seen last, if requests are outstanding since. */
+static bool recall_seen(struct paio_descriptor *descriptor, struct paio_look *look)
 {
+    struct paio_identity *identity = &look->identity;
     uint32_t version = atomic_load_explicit(&descriptor->seen.version, memory_order_acquire);
 
 #ifndef PIC
     /* The static library does not see close(2). */
     return false;
 #endif
+    look->kind = PAIO_KIND_REGULAR;
+    look->flags = atomic_load_explicit(&descriptor->seen.flags, memory_order_relaxed);
     identity->type = atomic_load_explicit(&descriptor->seen.type, memory_order_relaxed);
     identity->dev = atomic_load_explicit(&descriptor->seen.dev, memory_order_relaxed);
     identity->ino = atomic_load_explicit(&descriptor->seen.ino, memory_order_relaxed);
@@ -184,17 +189,13 @@ static bool recall_seen(struct paio_descriptor *descriptor, struct paio_identity
 
 int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, struct paio_look *look)
 {
-    int saved = errno, error;
+    int error;
 
-    if (recall_seen(descriptor, &look->identity)) {
-        look->kind = PAIO_KIND_REGULAR;
-        look->flags = fcntl(fd, F_GETFL);
-        errno = saved;
-        return look->flags < 0 ? -EBADF : 0;
-    }
+    if (recall_seen(descriptor, look))
+        return 0;
     error = paio_descriptor_look(fd, look);
     if (!error)
-        note_seen(descriptor, &look->identity);
+        note_seen(descriptor, &look->identity, look->flags);
     return error;
 }
 
@@ -248,7 +249,7 @@ void paio_descriptor_forget(struct paio_descriptor *descriptor)
 {
     const struct paio_identity nothing = { 0, 0, 0 };
 
-    note_seen(descriptor, &nothing);
+    note_seen(descriptor, &nothing, 0);
     atomic_store_explicit(&descriptor->memory, 0, memory_order_relaxed);
 }
 
@@ -355,7 +356,7 @@ static struct paio_file *shared_again(struct paio_descriptor *descriptor,
 {
     struct paio_file *file = atomic_load_explicit(&descriptor->latest, memory_order_acquire);
     uint32_t references;
-    sigset_t saved;
+    struct paio_signals saved;
 
     if (!file)
         return NULL;

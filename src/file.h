@@ -49,6 +49,7 @@ struct paio_descriptor {
     struct {
         _Atomic uint32_t version; /* odd while it is being written */
         _Atomic mode_t type;      /* S_IFREG, or 0 for nothing seen */
+        _Atomic int flags;        /* as F_GETFL */
         _Atomic uint64_t dev, ino;
     } seen;                    /* what fstat said last; good while there are requests */
     _Atomic(struct paio_file *) own;       /* its private file record: streams */
@@ -94,8 +95,10 @@ int paio_descriptor_next(int fd);
 int paio_descriptor_look(int fd, struct paio_look *look);
 
 /*
- * The same, but a regular file that has requests outstanding on fd is taken to be still what it
- * was when the first of them came: whoever closed fd meanwhile had to cancel them (close.c).
+ * The same, but a buffered regular file that has requests outstanding on fd is taken to be still
+ * what it was when the first of them came: whoever closed fd meanwhile had to cancel them
+ * (close.c). If F_SETFL has changed O_APPEND or O_DIRECT meanwhile that costs nothing but time:
+ * the pool does a file's buffered writes in turn anyway.
  */
 int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, struct paio_look *look);
 

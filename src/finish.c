@@ -182,7 +182,7 @@ void paio_finish_now(struct paio_operation *operation, ssize_t result)
 
 unsigned paio_dispatch_reap(void)
 {
-    sigset_t saved;
+    struct paio_signals saved;
     unsigned count;
 
     paio_signals_block(&saved);
@@ -220,11 +220,17 @@ static struct paio_notice *make_notice(const struct sigevent *event)
 int paio_finish_in_caller(const struct paio_call *call, ssize_t result, uint64_t began)
 {
     const struct timespec pause = { .tv_nsec = 1000000 };
-    const struct sigevent event = *call->event;
-    bool published = event.sigev_notify != SIGEV_THREAD;
+    bool published = call->event->sigev_notify != SIGEV_THREAD;
     struct paio_notice *notice;
-    sigset_t saved;
+    struct paio_signals saved;
+    struct sigevent event;
 
+    if (call->event->sigev_notify == SIGEV_NONE) {
+        publish_fresh(call, result, began);
+        return 0;
+    }
+    /* The caller's sigevent is in the control block, which is the caller's once published. */
+    event = *call->event;
     if (published) {
         publish_fresh(call, result, began);
         if (paio_notify_at_once(&event))
@@ -266,7 +272,7 @@ int paio_dispatch_cancel(int fd, const struct aiocb *cb)
     struct paio_link canceled;
     struct paio_look look;
     unsigned left = 0;
-    sigset_t saved;
+    struct paio_signals saved;
 
     paio_signals_block(&saved);
     paio_inbox_empty();

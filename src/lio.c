@@ -97,7 +97,7 @@ static struct paio_request *make_group(const struct sigevent *event)
 static int list_io(struct aiocb *const list[], int count, const struct sigevent *event)
 {
     struct listing listing = { .group = NULL };
-    sigset_t saved;
+    struct paio_signals saved;
 
     paio_signals_block(&saved);
     if (event && event->sigev_notify != SIGEV_NONE) {

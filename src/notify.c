@@ -107,7 +107,7 @@ static bool left_something(const unsigned long before[], unsigned words)
 
 static void thread_ends(void *unused)
 {
-    sigset_t saved;
+    struct paio_signals saved;
 
     (void) unused;
     paio_signals_block(&saved);
@@ -132,7 +132,8 @@ static void *call_once(void *argument)
 {
     struct paio_notice *notice = argument;
     struct sigevent event = notice->event;
-    sigset_t mask, saved;
+    sigset_t mask;
+    struct paio_signals saved;
 
     paio_signals_block(&saved);
     if (pthread_attr_getsigmask_np(event.sigev_notify_attributes, &mask) != 0)

@@ -162,7 +162,7 @@ void paio_process_start_slowly(void)
     uint32_t self = (uint32_t) getpid(), seen;
     int saved_errno = errno;
     struct paio_alive *alive;
-    sigset_t saved;
+    struct paio_signals saved;
 
     paio_signals_block(&saved);
     /* Whatever number is there that is not ours was left behind by a fork. */

@@ -240,7 +240,7 @@ static int sleep_once(const struct aiocb *const list[], int count, const struct 
 /* What aio_error has reaped and left to others may be what this thread waits for. */
 static bool settled_now(void)
 {
-    sigset_t saved;
+    struct paio_signals saved;
 
     if (!paio_dispatch_unsettled())
         return false;
