@@ -96,6 +96,27 @@ START_TEST(hundred_thousand_direct_reads_are_outstanding)
 }
 END_TEST
 
+/* What aio_error takes off the ring must not leave a backlog that nobody submits. */
+START_TEST(backlog_behind_a_polled_head_is_submitted)
+{
+    enum { COUNT = 800, HEAD = 200 };
+    int fd = t_reopen(t_cold_file(SIZE), O_RDONLY | O_DIRECT);
+    struct aiocb *cbs = t_control_blocks(COUNT);
+    unsigned char *aligned = t_aligned(COUNT * 4096);
+
+    for (size_t i = 0; i < COUNT; i++)
+        t_submit_read(&cbs[i], fd, aligned + i * 4096, 4096, (off_t) (i % 128) * 4096);
+    for (size_t i = 0; i < HEAD; i++)
+        t_until(aio_error(&cbs[i]) != EINPROGRESS);
+    for (size_t i = COUNT; i-- > 0;) {
+        t_wait_done(&cbs[i], 4096);
+        t_assert_data(aligned + i * 4096, 4096, (off_t) (i % 128) * 4096);
+    }
+    free(aligned);
+    free(cbs);
+}
+END_TEST
+
 START_TEST(hundred_thousand_writes_are_outstanding)
 {
     size_t count = t_scale(OUTSTANDING);
@@ -307,6 +328,7 @@ static void add_many(TCase *tests)
 {
     tcase_add_test(tests, hundred_thousand_stream_reads_are_outstanding);
     tcase_add_test(tests, hundred_thousand_direct_reads_are_outstanding);
+    tcase_add_test(tests, backlog_behind_a_polled_head_is_submitted);
     tcase_add_test(tests, hundred_thousand_writes_are_outstanding);
     tcase_add_test(tests, list_of_a_hundred_thousand_is_waited_for);
     tcase_add_test(tests, list_of_a_hundred_thousand_notifies);
