@@ -51,7 +51,7 @@ int slowfs_start(void)
     if (wake_fd < 0 || !mkdtemp(directory))
         return -errno;
     if (!unshare(CLONE_NEWNS))
-        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
+        mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL);
     child = fork();
     if (child < 0)
         return -errno;

@@ -43,6 +43,11 @@ static long scale(void)
     return n > 1 ? n : 1;
 }
 
+bool t_watched(void)
+{
+    return T_SANITIZED || getenv("T_VALGRIND");
+}
+
 size_t t_scale(size_t n)
 {
     return n / scale() ? n / scale() : 1;
@@ -165,7 +170,7 @@ END_TEST
 static const char *lack(const struct t_part *part, size_t engine, bool *by_sanitizer)
 {
     *by_sanitizer = true;
-    if (T_SANITIZED && part->need & T_NO_SANITIZER)
+    if (t_watched() && part->need & T_NO_SANITIZER)
         return "not under a sanitizer, whose own threads and locks it would see";
     if (T_HANDLERS_LATE && part->need & T_HANDLERS)
         return "ThreadSanitizer delays signal handlers";

@@ -73,6 +73,9 @@ int t_main(const char *theme, const struct t_part *parts);
 /* n made smaller by T_SCALE, but at least 1. */
 size_t t_scale(size_t n);
 
+/* Does a sanitizer or Valgrind (T_VALGRIND is set) watch, with memory and threads of its own? */
+bool t_watched(void);
+
 /* Seconds to be patient for, longer under T_SCALE. */
 double t_patience(void);
 

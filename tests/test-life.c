@@ -238,6 +238,8 @@ static void assert_requests_work(void)
     t_submit_read(&cb, common.in, buf, 10, 0);
     t_put(common.out, 0, 10);
     t_wait_done(&cb, 10);
+    free(aligned);
+    aligned = NULL;
 }
 
 static void start_without_kernel_aio(void *error)
