@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "dispatch.h"
+#include "engine_kernel.h"
 #include "engine_pool.h"
 #include "engine_stream.h"
 #include "process.h"
@@ -51,6 +52,7 @@ static void retire(int fd)
     if (atomic_load(&descriptor->requests) && owner()) {
         paio_dispatch_cancel(fd, NULL);
         paio_signals_block(&saved);
+        paio_kernel_wait_entering(fd);
         paio_stream_close(fd);
         paio_pool_wait_transfers(fd);
         paio_signals_restore(&saved);
@@ -101,22 +103,32 @@ static void make_way(int fd)
     atomic_store(slot, moved);
 }
 
+/* What another thread has seen of fd between retire and the replacement is not to be believed. */
+static int replaced(int fd)
+{
+    struct paio_descriptor *descriptor = fd >= 0 ? paio_descriptor_find(fd) : NULL;
+
+    if (descriptor)
+        paio_descriptor_forget(descriptor);
+    return fd;
+}
+
 PAIO_EXPORT int dup2(int from, int to)
 {
-    if (from != to && fcntl(from, F_GETFD) >= 0) {
-        make_way(to);
-        retire(to);
-    }
-    return __dup2(from, to);
+    if (from == to || fcntl(from, F_GETFD) < 0)
+        return __dup2(from, to);
+    make_way(to);
+    retire(to);
+    return replaced(__dup2(from, to));
 }
 
 PAIO_EXPORT int dup3(int from, int to, int flags)
 {
-    if (from != to && !(flags & ~O_CLOEXEC) && fcntl(from, F_GETFD) >= 0) {
-        make_way(to);
-        retire(to);
-    }
-    return (int) syscall(SYS_dup3, from, to, flags);
+    if (from == to || flags & ~O_CLOEXEC || fcntl(from, F_GETFD) < 0)
+        return (int) syscall(SYS_dup3, from, to, flags);
+    make_way(to);
+    retire(to);
+    return replaced((int) syscall(SYS_dup3, from, to, flags));
 }
 
 /* The library's own descriptor with the smallest number from first to last, or -1. */
@@ -133,10 +145,21 @@ static int private_between(unsigned first, unsigned last)
     return found;
 }
 
+/* In a forked child that has not started the library: its parent's are closed like any other. */
+static void forget_private(unsigned first, unsigned last)
+{
+    int own;
+
+    while ((own = private_between(first, last)) >= 0)
+        atomic_store(paio_private_find(own), -1);
+}
+
 PAIO_EXPORT int close_range(unsigned first, unsigned last, int flags)
 {
     int own;
 
+    if (!flags && !paio_process_started())
+        forget_private(first, last);
     if (flags || first > last || !owner())
         return (int) syscall(SYS_close_range, first, last, flags);
     retire_range(first, last);

@@ -242,11 +242,11 @@ static bool start_thread(void)
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, STACK);
-    atomic_store(&completion.state, TICKING);
     error = pthread_create(&thread, &attributes, run, NULL);
     pthread_attr_destroy(&attributes);
-    if (error)
-        atomic_store(&completion.state, NONE);
+    /* Not before there is a thread: others believe it without the lock. */
+    if (!error)
+        atomic_store(&completion.state, TICKING);
     return !error;
 }
 

@@ -57,12 +57,14 @@ static ssize_t read_cached(const struct aiocb *cb, int flags, size_t *done)
     return n == 0 || *done == cb->aio_nbytes ? (ssize_t) *done : -EAGAIN;
 }
 
-/* Would a write up to end be within RLIMIT_FSIZE? Beyond it the writer gets SIGXFSZ. */
-static bool within_limit(off_t end)
+/* Would the write end within RLIMIT_FSIZE? Beyond it the writer gets SIGXFSZ. */
+static bool within_limit(const struct aiocb *cb)
 {
     struct rlimit limit;
+    off_t end;
 
-    return getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+    return !__builtin_add_overflow(cb->aio_offset, cb->aio_nbytes, &end) &&
+           getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
            (limit.rlim_cur == RLIM_INFINITY || (rlim_t) end <= limit.rlim_cur);
 }
 
@@ -71,7 +73,7 @@ static ssize_t write_memory(const struct aiocb *cb)
     int flags = fcntl(cb->aio_fildes, F_GETFL);
     ssize_t n;
 
-    if (flags < 0 || flags & O_APPEND || !within_limit(cb->aio_offset + (off_t) cb->aio_nbytes))
+    if (flags < 0 || flags & O_APPEND || !within_limit(cb))
         return -EAGAIN;
     n = write_at(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset);
     return n < 0 ? -errno : n;
@@ -150,7 +152,7 @@ static const struct paio_engine *choose(const struct aiocb *cb, enum paio_code c
     if (!(look->flags & O_DIRECT) && !without_waiting(code, look->flags))
         return pool;
     if (code == PAIO_WRITE && (look->flags & O_APPEND ||
-                               !within_limit(cb->aio_offset + (off_t) cb->aio_nbytes)))
+                               !within_limit(cb)))
         return pool;
     return kernel;
 }
@@ -208,7 +210,7 @@ static void fill(struct paio_request *request, const struct paio_call *call, siz
     operation->class = (uint8_t) class_of(call->code, look->flags);
     operation->identity = look->identity;
     operation->buffer = (void *) cb->aio_buf;
-    operation->length = cb->aio_nbytes;
+    operation->length = cb->aio_nbytes < PAIO_TRANSFER_MAX ? cb->aio_nbytes : PAIO_TRANSFER_MAX;
     operation->offset = cb->aio_offset;
     operation->done = done;
     operation->stream = look->kind == PAIO_KIND_SOCKET || look->kind == PAIO_KIND_STREAM;

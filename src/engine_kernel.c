@@ -44,6 +44,7 @@ static const unsigned RING_MAGIC = 0xa10a10a1;
 static struct {
     pthread_mutex_t lock;
     struct paio_link backlog;          /* k: operations that wait for room */
+    struct paio_link entering;         /* k: loads on their way from there into the kernel */
     _Atomic uint32_t waiting;          /* k to write: length of backlog */
     _Atomic uint32_t submitted;        /* operations that the kernel holds */
     io_context_t context;              /* constant once started */
@@ -187,9 +188,37 @@ static unsigned drop_changed(struct paio_operation **operations, unsigned count)
     return kept;
 }
 
+/* A load on its way into the kernel, on its thread's stack: the descriptors it will name. */
+struct load {
+    struct paio_link link; /* k: entering */
+    unsigned count;
+    int fds[BATCH];
+};
+
+void paio_kernel_wait_entering(int fd)
+{
+    const struct timespec pause = { .tv_nsec = 20000 };
+    bool entering;
+
+    do {
+        entering = false;
+        pthread_mutex_lock(&engine.lock);
+        for (struct paio_link *l = engine.entering.next; l != &engine.entering; l = l->next) {
+            const struct load *load = paio_container(l, struct load, link);
+
+            for (unsigned i = 0; i < load->count; i++)
+                entering = entering || load->fds[i] == fd;
+        }
+        pthread_mutex_unlock(&engine.lock);
+        if (entering)
+            nanosleep(&pause, NULL);
+    } while (entering);
+}
+
 void paio_kernel_refill(void)
 {
     struct paio_operation *these[BATCH];
+    struct load load;
 
     while (atomic_load(&engine.waiting)) {
         unsigned room = take_room(BATCH), count = 0, refused;
@@ -200,13 +229,20 @@ void paio_kernel_refill(void)
         pthread_mutex_lock(&engine.lock);
         while (count < room && (link = paio_list_pop(&engine.backlog))) {
             these[count] = paio_container(link, struct paio_operation, link);
-            atomic_store(&these[count++]->queued, NULL);
+            atomic_store(&these[count]->queued, NULL);
+            load.fds[count] = these[count]->fd;
+            count++;
             atomic_fetch_sub(&engine.waiting, 1);
         }
+        load.count = count;
+        paio_list_append(&engine.entering, &load.link);
         pthread_mutex_unlock(&engine.lock);
         atomic_fetch_sub(&engine.submitted, room - count);
         count = drop_changed(these, count);
         refused = push(these, count);
+        pthread_mutex_lock(&engine.lock);
+        paio_list_remove(&load.link);
+        pthread_mutex_unlock(&engine.lock);
         for (unsigned i = 0; i < refused; i++)
             these[i]->complete(these[i], -EAGAIN);
     }
@@ -373,6 +409,7 @@ void paio_kernel_reset(void)
 {
     pthread_mutex_init(&engine.lock, NULL);
     paio_list_init(&engine.backlog);
+    paio_list_init(&engine.entering);
     engine.waiting = engine.submitted = 0;
     engine.context = NULL;
     engine.ring = NULL;

@@ -40,6 +40,12 @@ unsigned paio_kernel_reap(void);
 void paio_kernel_refill(void);
 
 /*
+ * Returns when no operation on fd is between the backlog and the kernel: from then on the kernel
+ * holds the file itself. Signals blocked. Async-signal-safe.
+ */
+void paio_kernel_wait_entering(int fd);
+
+/*
  * Waits, with the caller's signals open, until completions may have arrived or until
  * paio_kernel_kick: 0, -EINTR, or -ETIMEDOUT past deadline (CLOCK_MONOTONIC; NULL: none; only
  * then SA_RESTART restarts it). For one thread at a time; a second one may wake it in vain. A

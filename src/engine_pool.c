@@ -34,7 +34,7 @@ static const struct {
     [PAIO_CLASS_STREAM] = { "posix-aio/strm", 1, 256, 1 },
 };
 
-enum { STACK = 256 * 1024, RUN = 16 };
+enum { STACK = 256 * 1024 };
 
 /*
  * Sleeper: a thread without work, on its own stack. Whoever has work for it takes it off `idle`,
@@ -111,38 +111,14 @@ static ssize_t call(struct paio_operation *o)
     }
 }
 
-/*
- * Has this thread checked just now, for the operation before this one, that the descriptor is
- * that file? A check a request would be 5 % of the cost of a cached 4 KiB write, and guards only
- * against closers that close.c does not see; so that of one request serves for up to RUN, within
- * a tick of the coarse clock. Not in the static library, where close(2) itself is not seen.
- */
-static bool checked_before(const struct paio_operation *o)
+/* What became of a descriptor that is not the file any more: it was closed unseen. */
+static int changed(int fd)
 {
-#ifdef PIC
-    static __thread struct {
-        struct paio_identity identity;
-        struct timespec when;
-        int fd;
-        unsigned run;
-    } last __attribute__((tls_model("initial-exec")));
-    struct timespec now;
+    struct paio_descriptor *descriptor = paio_descriptor_find(fd);
 
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    if (last.run && last.fd == o->fd && last.identity.ino == o->identity.ino &&
-        last.identity.dev == o->identity.dev && S_ISREG(o->identity.type) &&
-        last.when.tv_nsec == now.tv_nsec && last.when.tv_sec == now.tv_sec) {
-        last.run--;
-        return true;
-    }
-    last.identity = o->identity;
-    last.when = now;
-    last.fd = o->fd;
-    last.run = RUN;
-#else
-    (void) o;
-#endif
-    return false;
+    if (descriptor)
+        paio_descriptor_forget(descriptor);
+    return fcntl(fd, F_GETFD) < 0 ? EBADF : ECANCELED;
 }
 
 /* Bytes in all, or -errno. What has moved already is not lost by an error that follows. */
@@ -150,10 +126,10 @@ static ssize_t perform(struct paio_operation *o)
 {
     ssize_t n;
 
-    if (checked_before(o) || paio_identity_holds(o->fd, &o->identity))
+    if (paio_identity_holds(o->fd, &o->identity))
         n = call(o);
     else
-        n = -1, errno = fcntl(o->fd, F_GETFD) < 0 ? EBADF : ECANCELED;
+        n = -1, errno = changed(o->fd);
     if (n < 0)
         return o->done ? (ssize_t) o->done : -errno;
     return (ssize_t) o->done + n;
@@ -352,7 +328,8 @@ static bool cancel(struct paio_operation *operation)
     bool canceled;
 
     pthread_mutex_lock(&pool.lock);
-    canceled = atomic_load(&operation->queued) == &paio_engine_pool;
+    canceled = atomic_load(&operation->queued) == &paio_engine_pool &&
+               (operation->code != PAIO_WRITE || !operation->done);
     if (canceled) {
         atomic_store(&operation->queued, NULL);
         paio_list_remove(&operation->link);
@@ -387,52 +364,62 @@ bool paio_pool_busy(void)
     return busy;
 }
 
-/* Is the thread asleep in a system call on fd? /proc/PID/task/TID/syscall: "0x11 0x5 …". */
-static bool in_system_call(pid_t thread, int fd)
+enum entry { INSIDE, OUTSIDE, UNKNOWN };
+
+/* Is the thread asleep in a system call on fd? /proc/PID/task/TID/syscall: "17 0x5 …". */
+static enum entry in_system_call(pid_t thread, int fd)
 {
     char path[64], text[64];
     unsigned long argument;
     long number;
-    ssize_t n = -1;
+    ssize_t n;
     int proc;
 
     snprintf(path, sizeof path, "/proc/self/task/%d/syscall", (int) thread);
     proc = open(path, O_RDONLY | O_CLOEXEC);
-    if (proc >= 0) {
-        n = read(proc, text, sizeof text - 1);
-        syscall(SYS_close, proc);
-    }
+    if (proc < 0)
+        return UNKNOWN;
+    n = read(proc, text, sizeof text - 1);
+    syscall(SYS_close, proc);
     if (n <= 0)
-        return false;
+        return UNKNOWN;
     text[n] = '\0';
     if (sscanf(text, "%ld %lx", &number, &argument) != 2 || (int) argument != fd)
-        return false;
+        return OUTSIDE;
     return number == SYS_pread64 || number == SYS_pwrite64 || number == SYS_read ||
-           number == SYS_write || number == SYS_fsync || number == SYS_fdatasync;
+           number == SYS_write || number == SYS_fsync || number == SYS_fdatasync
+               ? INSIDE
+               : OUTSIDE;
 }
 
-/* Is there an operation begun that has not yet entered the system call that uses fd? */
-static bool transfer_exposed(int fd)
+/* Has every operation begun on fd entered the system call that uses it? */
+static enum entry transfers_entered(int fd)
 {
-    bool exposed = false;
+    enum entry entry = INSIDE;
 
     pthread_mutex_lock(&pool.lock);
-    for (struct paio_link *l = pool.begun.next; l != &pool.begun && !exposed; l = l->next) {
+    for (struct paio_link *l = pool.begun.next; l != &pool.begun && entry == INSIDE; l = l->next) {
         struct paio_operation *each = paio_container(l, struct paio_operation, begun);
         pid_t thread = atomic_load_explicit(&each->thread, memory_order_relaxed);
 
-        exposed = each->fd == fd && !(thread && in_system_call(thread, fd));
+        if (each->fd == fd)
+            entry = thread ? in_system_call(thread, fd) : OUTSIDE;
     }
     pthread_mutex_unlock(&pool.lock);
-    return exposed;
+    return entry;
 }
 
 void paio_pool_wait_transfers(int fd)
 {
     const struct timespec pause = { .tv_nsec = 50000 };
+    enum entry entry;
 
-    while (transfer_exposed(fd))
+    /* Without /proc, or a descriptor to read it by, a thread is given 10 ms to enter. */
+    for (unsigned i = 0; (entry = transfers_entered(fd)) != INSIDE; i++) {
+        if (entry == UNKNOWN && i >= 200)
+            return;
         nanosleep(&pause, NULL);
+    }
 }
 
 const struct paio_engine paio_engine_pool = {

@@ -96,6 +96,15 @@ static int arm(struct paio_stream *stream, int fd)
     return -errno;
 }
 
+/* Ends what was opened for the operation that was active in that direction. */
+static void deactivate(struct paio_stream *stream, unsigned d)
+{
+    if (stream->private[d] >= 0)
+        syscall(SYS_close, stream->private[d]);
+    stream->private[d] = -1;
+    stream->active[d] = NULL;
+}
+
 static unsigned submit(struct paio_operation **operations, unsigned count)
 {
     unsigned refused = 0;
@@ -109,22 +118,13 @@ static unsigned submit(struct paio_operation **operations, unsigned count)
         atomic_store(&operation->arrived, true);
         if (!paio_identity_holds(operation->fd, &operation->identity) ||
             arm(stream, operation->fd) < 0) {
-            stream->active[direction(operation)] = NULL;
+            deactivate(stream, direction(operation));
             atomic_store(&operation->arrived, false);
             operations[refused++] = operation;
         }
         pthread_mutex_unlock(&stream->lock);
     }
     return refused;
-}
-
-/* Ends what was opened for the operation that was active in that direction. */
-static void deactivate(struct paio_stream *stream, unsigned d)
-{
-    if (stream->private[d] >= 0)
-        syscall(SYS_close, stream->private[d]);
-    stream->private[d] = -1;
-    stream->active[d] = NULL;
 }
 
 static bool cancel(struct paio_operation *operation)

@@ -150,7 +150,7 @@ int paio_descriptor_look(int fd, struct paio_look *look)
 
 /* Remembers what was seen. A writer that meets another leaves it to that one, who saw the same. */
 static void note_seen(struct paio_descriptor *descriptor, const struct paio_identity *identity,
-                      int flags)
+                      int flags, uint32_t epoch)
 {
     bool plain = S_ISREG(identity->type) && !(flags & (O_DIRECT | O_SYNC | O_DSYNC | O_PATH));
     uint32_t version = atomic_load_explicit(&descriptor->seen.version, memory_order_relaxed);
@@ -160,6 +160,7 @@ static void note_seen(struct paio_descriptor *descriptor, const struct paio_iden
         return;
     atomic_store_explicit(&descriptor->seen.type, plain ? S_IFREG : 0, memory_order_relaxed);
     atomic_store_explicit(&descriptor->seen.flags, flags, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->seen.epoch, epoch, memory_order_relaxed);
     atomic_store_explicit(&descriptor->seen.dev, identity->dev, memory_order_relaxed);
     atomic_store_explicit(&descriptor->seen.ino, identity->ino, memory_order_relaxed);
     /* Release: pairs with the acquire of recall_seen. */
@@ -183,19 +184,22 @@ static bool recall_seen(struct paio_descriptor *descriptor, struct paio_look *lo
     identity->ino = atomic_load_explicit(&descriptor->seen.ino, memory_order_relaxed);
     atomic_thread_fence(memory_order_acquire);
     return !(version & 1) && S_ISREG(identity->type) &&
+           atomic_load_explicit(&descriptor->seen.epoch, memory_order_relaxed) ==
+               atomic_load(&descriptor->epoch) &&
            atomic_load_explicit(&descriptor->seen.version, memory_order_relaxed) == version &&
            atomic_load(&descriptor->requests);
 }
 
 int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, struct paio_look *look)
 {
+    uint32_t epoch = atomic_load(&descriptor->epoch);
     int error;
 
     if (recall_seen(descriptor, look))
         return 0;
     error = paio_descriptor_look(fd, look);
     if (!error)
-        note_seen(descriptor, &look->identity, look->flags);
+        note_seen(descriptor, &look->identity, look->flags, epoch);
     return error;
 }
 
@@ -247,9 +251,7 @@ void paio_descriptor_learn(struct paio_descriptor *descriptor, uint32_t bit)
 
 void paio_descriptor_forget(struct paio_descriptor *descriptor)
 {
-    const struct paio_identity nothing = { 0, 0, 0 };
-
-    note_seen(descriptor, &nothing, 0);
+    atomic_fetch_add(&descriptor->epoch, 1);
     atomic_store_explicit(&descriptor->memory, 0, memory_order_relaxed);
 }
 

@@ -45,9 +45,11 @@ struct paio_stream;
 struct paio_descriptor {
     _Atomic uint32_t memory;   /* PAIO_KNOWN, … */
     _Atomic uint32_t uses;     /* reads since memory was refreshed */
-    _Atomic uint32_t requests; /* accepted and not yet left: close looks at it */
+    _Atomic uint32_t requests; /* accepted, result not published: close looks at it */
+    _Atomic uint32_t epoch;    /* changes when the number comes to stand for another file */
     struct {
         _Atomic uint32_t version; /* odd while it is being written */
+        _Atomic uint32_t epoch;   /* epoch of the descriptor when it was seen */
         _Atomic mode_t type;      /* S_IFREG, or 0 for nothing seen */
         _Atomic int flags;        /* as F_GETFL */
         _Atomic uint64_t dev, ino;

@@ -103,6 +103,13 @@ static bool incomplete(const struct paio_operation *operation, ssize_t result)
            operation->done < PAIO_TRANSFER_MAX;
 }
 
+/* Nobody has it until the pool does: cancel is to wait for that. */
+static void urge(struct paio_operation *operation)
+{
+    atomic_store(&operation->arrived, false);
+    atomic_store_explicit(&urgent, true, memory_order_relaxed);
+}
+
 void paio_finish_later(struct paio_operation *operation, ssize_t result)
 {
     struct paio_request *request = paio_request_of(operation);
@@ -114,7 +121,7 @@ void paio_finish_later(struct paio_operation *operation, ssize_t result)
     if (!request->carry_on)
         publish(request, operation->done ? (ssize_t) operation->done : result);
     else
-        atomic_store_explicit(&urgent, true, memory_order_relaxed);
+        urge(operation);
     if (request->lane)
         atomic_store_explicit(&urgent, true, memory_order_relaxed);
     /* Release: pairs with the acquire exchange of paio_dispatch_settle. */
@@ -275,7 +282,8 @@ int paio_dispatch_cancel(int fd, const struct aiocb *cb)
     struct paio_signals saved;
 
     paio_signals_block(&saved);
-    paio_inbox_empty();
+    paio_kernel_reap();
+    paio_dispatch_settle();
     paio_list_init(&canceled);
     if (request)
         file = atomic_load_explicit(&request->file, memory_order_relaxed);
@@ -287,6 +295,7 @@ int paio_dispatch_cancel(int fd, const struct aiocb *cb)
         if (complete)
             break;
         nanosleep(&pause, NULL);
+        paio_dispatch_settle();
     }
     if (file && !cb)
         paio_file_put(file);

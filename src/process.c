@@ -62,11 +62,24 @@ int paio_private_keep(int fd, _Atomic int *slot)
     return 0;
 }
 
+/* Is fd an eventfd or an epoll set, as all of the library's are? */
+static bool is_anonymous(int fd)
+{
+    static const char kind[] = "anon_inode:[event";
+    char path[32], link[32];
+    ssize_t n;
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    n = readlink(path, link, sizeof link);
+    return n >= (ssize_t) sizeof kind - 1 && memcmp(link, kind, sizeof kind - 1) == 0;
+}
+
 void paio_private_close(_Atomic int *slot)
 {
     int fd = atomic_exchange(slot, -1);
 
-    if (fd >= 0)
+    /* A forked child may have closed it unseen, and have the number for something else. */
+    if (fd >= 0 && is_anonymous(fd))
         syscall(SYS_close, fd);
 }
 

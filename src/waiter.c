@@ -252,17 +252,23 @@ static bool settled_now(void)
 
 int paio_wait_any(const struct aiocb *const list[], int count, const struct timespec *deadline)
 {
+    bool tidied = false;
     int result = 0;
 
     /* In a forked child that has not started the library nothing is in flight. */
     while (paio_process_started()) {
         if (some_done(list, count))
             return 0;
-        if ((paio_kernel_ready() && paio_dispatch_reap()) || settled_now())
-            continue;
+        /* Once before each sleep: others may bring more for ever, and a deadline passes. */
+        if (!tidied) {
+            tidied = true;
+            if ((paio_kernel_ready() && paio_dispatch_reap()) || settled_now())
+                continue;
+        }
         if (result)
             return result == NOBODYS ? 0 : result;
         result = sleep_once(list, count, deadline);
+        tidied = false;
     }
     return 0;
 }
