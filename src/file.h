@@ -79,6 +79,7 @@ struct paio_file {
 };
 
 /* Forgets everything. For start-up and a forked child, while there is one thread. */
+void paio_descriptor_reset(void);
 void paio_file_reset(void);
 
 /* Memory for records that are never given back, zero, or NULL. Signals blocked. */

@@ -126,6 +126,7 @@ static void reset(void)
 {
     paio_stats_forget();
     paio_request_reset();
+    paio_descriptor_reset();
     paio_file_reset();
     paio_notify_reset();
     paio_waiter_reset();

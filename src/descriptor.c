@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The table of descriptors: a radix tree of three levels over the number, whose nodes are added by
+ * compare-and-swap and never removed, so that it is read without a lock; and what the kernel says
+ * of a descriptor, as far as it is worth remembering.
+ *
+ * Locks: chunk_lock is a leaf.
+ */
+#include "file.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/statfs.h>
+
+enum { LEAF = 64, MIDDLE = 16384, TOP = 2048, REFRESH = 64, CHUNK = 65536 };
+
+typedef _Atomic(void *) node;
+
+static node root[TOP];
+
+static pthread_mutex_t chunk_lock = PTHREAD_MUTEX_INITIALIZER; /* paio_permanent's chunk */
+
+/* Memory that is zero and is never given back. */
+static void *permanent(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+void *paio_permanent(size_t size)
+{
+    static char *chunk;
+    static size_t left;
+    void *memory;
+
+    size = (size + 63) & ~(size_t) 63;
+    pthread_mutex_lock(&chunk_lock);
+    if (left < size) {
+        chunk = permanent(CHUNK);
+        left = chunk ? CHUNK : 0;
+    }
+    memory = left < size ? NULL : chunk + (CHUNK - left);
+    left -= memory ? size : 0;
+    pthread_mutex_unlock(&chunk_lock);
+    return memory;
+}
+
+/* What *slot points to, made of size bytes if nothing is there and create says so. */
+static void *follow(node *slot, size_t size, bool create)
+{
+    void *memory = atomic_load_explicit(slot, memory_order_acquire), *fresh;
+
+    if (memory || !create)
+        return memory;
+    fresh = permanent(size);
+    if (!fresh)
+        return NULL;
+    if (atomic_compare_exchange_strong(slot, &memory, fresh))
+        return fresh;
+    munmap(fresh, size);
+    return memory;
+}
+
+static struct paio_descriptor *descend(int fd, bool create)
+{
+    unsigned number = (unsigned) fd;
+    node *middle;
+    struct paio_descriptor *leaf;
+
+    if (fd < 0)
+        return NULL;
+    middle = follow(&root[number / LEAF / MIDDLE], MIDDLE * sizeof *middle, create);
+    if (!middle)
+        return NULL;
+    leaf = follow(&middle[number / LEAF % MIDDLE], LEAF * sizeof *leaf, create);
+    return leaf ? &leaf[number % LEAF] : NULL;
+}
+
+struct paio_descriptor *paio_descriptor_get(int fd)
+{
+    return descend(fd, true);
+}
+
+struct paio_descriptor *paio_descriptor_find(int fd)
+{
+    return descend(fd, false);
+}
+
+int paio_descriptor_next(int fd)
+{
+    for (unsigned t = (unsigned) fd / LEAF / MIDDLE; t < TOP; t++) {
+        node *middle = atomic_load_explicit(&root[t], memory_order_acquire);
+        unsigned first = t == (unsigned) fd / LEAF / MIDDLE ? (unsigned) fd / LEAF % MIDDLE : 0;
+
+        for (unsigned m = first; middle && m < MIDDLE; m++) {
+            int start = (int) ((t * MIDDLE + m) * LEAF);
+
+            if (atomic_load_explicit(&middle[m], memory_order_acquire))
+                return start > fd ? start : fd;
+        }
+    }
+    return -1;
+}
+
+static enum paio_kind kind_of(int fd, const struct stat *st)
+{
+    if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
+        return PAIO_KIND_REGULAR;
+    if (S_ISSOCK(st->st_mode))
+        return PAIO_KIND_SOCKET;
+    if (S_ISDIR(st->st_mode))
+        return PAIO_KIND_OTHER;
+    if (S_ISFIFO(st->st_mode))
+        return PAIO_KIND_STREAM;
+    /* A character device that can seek has no readiness worth waiting for: /dev/zero, /dev/mem. */
+    if (S_ISCHR(st->st_mode) && lseek(fd, 0, SEEK_CUR) >= 0 && !isatty(fd))
+        return PAIO_KIND_OTHER;
+    return PAIO_KIND_STREAM;
+}
+
+int paio_descriptor_look(int fd, struct paio_look *look)
+{
+    int saved = errno;
+    struct stat st;
+
+    look->flags = fcntl(fd, F_GETFL);
+    if (look->flags < 0 || fstat(fd, &st) < 0) {
+        errno = saved;
+        return -EBADF;
+    }
+    look->identity = (struct paio_identity){ st.st_dev, st.st_ino, st.st_mode & S_IFMT };
+    look->kind = kind_of(fd, &st);
+    errno = saved;
+    return 0;
+}
+
+/* Remembers what was seen. A writer that meets another leaves it to that one, who saw the same. */
+static void note_seen(struct paio_descriptor *descriptor, const struct paio_identity *identity,
+                      int flags, uint32_t epoch)
+{
+    bool plain = S_ISREG(identity->type) && !(flags & (O_DIRECT | O_SYNC | O_DSYNC | O_PATH));
+    uint32_t version = atomic_load_explicit(&descriptor->seen.version, memory_order_relaxed);
+
+    if (version & 1 ||
+        !atomic_compare_exchange_strong(&descriptor->seen.version, &version, version + 1))
+        return;
+    atomic_store_explicit(&descriptor->seen.type, plain ? S_IFREG : 0, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->seen.flags, flags, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->seen.epoch, epoch, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->seen.dev, identity->dev, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->seen.ino, identity->ino, memory_order_relaxed);
+    /* Release: pairs with the acquire of recall_seen. */
+    atomic_store_explicit(&descriptor->seen.version, version + 2, memory_order_release);
+}
+
+/* The buffered regular file that was seen last, if requests are outstanding since. */
+static bool recall_seen(struct paio_descriptor *descriptor, struct paio_look *look)
+{
+    struct paio_identity *identity = &look->identity;
+    uint32_t version = atomic_load_explicit(&descriptor->seen.version, memory_order_acquire);
+
+#ifndef PIC
+    /* The static library does not see close(2). */
+    return false;
+#endif
+    look->kind = PAIO_KIND_REGULAR;
+    look->flags = atomic_load_explicit(&descriptor->seen.flags, memory_order_relaxed);
+    identity->type = atomic_load_explicit(&descriptor->seen.type, memory_order_relaxed);
+    identity->dev = atomic_load_explicit(&descriptor->seen.dev, memory_order_relaxed);
+    identity->ino = atomic_load_explicit(&descriptor->seen.ino, memory_order_relaxed);
+    atomic_thread_fence(memory_order_acquire);
+    return !(version & 1) && S_ISREG(identity->type) &&
+           atomic_load_explicit(&descriptor->seen.epoch, memory_order_relaxed) ==
+               atomic_load(&descriptor->epoch) &&
+           atomic_load_explicit(&descriptor->seen.version, memory_order_relaxed) == version &&
+           atomic_load(&descriptor->requests);
+}
+
+int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, struct paio_look *look)
+{
+    uint32_t epoch = atomic_load(&descriptor->epoch);
+    int error;
+
+    if (recall_seen(descriptor, look))
+        return 0;
+    error = paio_descriptor_look(fd, look);
+    if (!error)
+        note_seen(descriptor, &look->identity, look->flags, epoch);
+    return error;
+}
+
+bool paio_identity_holds(int fd, const struct paio_identity *identity)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && st.st_dev == identity->dev && st.st_ino == identity->ino &&
+           (st.st_mode & S_IFMT) == identity->type;
+}
+
+static uint32_t refresh(struct paio_descriptor *descriptor, int fd)
+{
+    uint32_t bits = PAIO_KNOWN;
+    struct paio_look look;
+    struct statfs fs;
+    int saved = errno;
+
+    if (paio_descriptor_look(fd, &look) < 0) {
+        bits = 0;
+    } else if (look.kind == PAIO_KIND_REGULAR) {
+        if (!(look.flags & (O_DIRECT | O_PATH)))
+            bits |= PAIO_BUFFERED;
+        if (fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC && S_ISREG(look.identity.type))
+            bits |= PAIO_MEMORY;
+    }
+    errno = saved;
+    atomic_store_explicit(&descriptor->memory, bits, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->uses, 0, memory_order_relaxed);
+    return bits;
+}
+
+uint32_t paio_descriptor_recall(struct paio_descriptor *descriptor, int fd)
+{
+    uint32_t bits = atomic_load_explicit(&descriptor->memory, memory_order_relaxed);
+    uint32_t uses = atomic_load_explicit(&descriptor->uses, memory_order_relaxed);
+
+    if (!bits || uses >= REFRESH)
+        return refresh(descriptor, fd);
+    /* Not an atomic increment: a count lost to another thread delays the refresh by one. */
+    atomic_store_explicit(&descriptor->uses, uses + 1, memory_order_relaxed);
+    return bits;
+}
+
+void paio_descriptor_learn(struct paio_descriptor *descriptor, uint32_t bit)
+{
+    atomic_fetch_or_explicit(&descriptor->memory, bit, memory_order_relaxed);
+}
+
+void paio_descriptor_forget(struct paio_descriptor *descriptor)
+{
+    atomic_fetch_add(&descriptor->epoch, 1);
+    atomic_store_explicit(&descriptor->memory, 0, memory_order_relaxed);
+}
+
+static void reset_leaf(struct paio_descriptor *leaf)
+{
+    if (leaf)
+        memset(leaf, 0, LEAF * sizeof *leaf);
+}
+
+void paio_descriptor_reset(void)
+{
+    pthread_mutex_init(&chunk_lock, NULL);
+    for (unsigned t = 0; t < TOP; t++) {
+        node *middle = atomic_load_explicit(&root[t], memory_order_acquire);
+
+        for (unsigned m = 0; middle && m < MIDDLE; m++)
+            reset_leaf(atomic_load_explicit(&middle[m], memory_order_acquire));
+    }
+}
