@@ -13,7 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/sysmacros.h>
 
 enum { LEAF = 64, MIDDLE = 16384, TOP = 2048, REFRESH = 64, CHUNK = 65536 };
 
@@ -106,18 +108,40 @@ int paio_descriptor_next(int fd)
     return -1;
 }
 
-static enum paio_kind kind_of(int fd, const struct stat *st)
+/*
+ * Which file fd stands for. By statx without the times: after a look at its times an inode gets
+ * a finer one at the next write, which costs a write of 4 KiB a quarter more (Linux 6.13). And
+ * without asking a server.
+ */
+static bool identify(int fd, struct paio_identity *identity)
 {
-    if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
+    struct statx sx;
+    struct stat st;
+
+    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, &sx) == 0) {
+        *identity = (struct paio_identity){ makedev(sx.stx_dev_major, sx.stx_dev_minor),
+                                            sx.stx_ino, sx.stx_mode & S_IFMT };
+        return true;
+    }
+    /* There are sandboxes that do not know it. */
+    if (errno == EBADF || fstat(fd, &st) < 0)
+        return false;
+    *identity = (struct paio_identity){ st.st_dev, st.st_ino, st.st_mode & S_IFMT };
+    return true;
+}
+
+static enum paio_kind kind_of(int fd, mode_t type)
+{
+    if (S_ISREG(type) || S_ISBLK(type))
         return PAIO_KIND_REGULAR;
-    if (S_ISSOCK(st->st_mode))
+    if (S_ISSOCK(type))
         return PAIO_KIND_SOCKET;
-    if (S_ISDIR(st->st_mode))
+    if (S_ISDIR(type))
         return PAIO_KIND_OTHER;
-    if (S_ISFIFO(st->st_mode))
+    if (S_ISFIFO(type))
         return PAIO_KIND_STREAM;
     /* A character device that can seek has no readiness worth waiting for: /dev/zero, /dev/mem. */
-    if (S_ISCHR(st->st_mode) && lseek(fd, 0, SEEK_CUR) >= 0 && !isatty(fd))
+    if (S_ISCHR(type) && lseek(fd, 0, SEEK_CUR) >= 0 && !isatty(fd))
         return PAIO_KIND_OTHER;
     return PAIO_KIND_STREAM;
 }
@@ -125,15 +149,13 @@ static enum paio_kind kind_of(int fd, const struct stat *st)
 int paio_descriptor_look(int fd, struct paio_look *look)
 {
     int saved = errno;
-    struct stat st;
 
     look->flags = fcntl(fd, F_GETFL);
-    if (look->flags < 0 || fstat(fd, &st) < 0) {
+    if (look->flags < 0 || !identify(fd, &look->identity)) {
         errno = saved;
         return -EBADF;
     }
-    look->identity = (struct paio_identity){ st.st_dev, st.st_ino, st.st_mode & S_IFMT };
-    look->kind = kind_of(fd, &st);
+    look->kind = kind_of(fd, look->identity.type);
     errno = saved;
     return 0;
 }
@@ -195,10 +217,10 @@ int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, struc
 
 bool paio_identity_holds(int fd, const struct paio_identity *identity)
 {
-    struct stat st;
+    struct paio_identity now;
 
-    return fstat(fd, &st) == 0 && st.st_dev == identity->dev && st.st_ino == identity->ino &&
-           (st.st_mode & S_IFMT) == identity->type;
+    return identify(fd, &now) && now.dev == identity->dev && now.ino == identity->ino &&
+           now.type == identity->type;
 }
 
 static uint32_t refresh(struct paio_descriptor *descriptor, int fd)

@@ -18,7 +18,7 @@ enum paio_kind {
     PAIO_KIND_OTHER,  /* directory, seekable character device: the pool */
 };
 
-/* What fcntl(F_GETFL) and fstat say of a descriptor. */
+/* What fcntl(F_GETFL) and statx say of a descriptor. */
 struct paio_look {
     enum paio_kind kind;
     int flags; /* as F_GETFL */
@@ -53,7 +53,7 @@ struct paio_descriptor {
         _Atomic mode_t type;      /* S_IFREG, or 0 for nothing seen */
         _Atomic int flags;        /* as F_GETFL */
         _Atomic uint64_t dev, ino;
-    } seen;                    /* what fstat said last; good while there are requests */
+    } seen;                    /* what statx said last; good while there are requests */
     _Atomic(struct paio_file *) own;       /* its private file record: streams */
     _Atomic(struct paio_file *) latest;    /* the shared record of its latest request: a hint */
     _Atomic(struct paio_stream *) stream;  /* the stream engine's */
