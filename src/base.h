@@ -53,6 +53,11 @@ static inline void paio_list_append(struct paio_link *head, struct paio_link *li
     head->prev = link;
 }
 
+static inline void paio_list_push(struct paio_link *head, struct paio_link *link)
+{
+    paio_list_append(head->next, link);
+}
+
 static inline void paio_list_remove(struct paio_link *link)
 {
     link->prev->next = link->next;

@@ -376,6 +376,12 @@ static bool is_plain_write(const struct paio_call *call)
            class_of(call->code, call->look.flags) == PAIO_CLASS_WRITE;
 }
 
+/* Will a thread look into the inbox that does the file's writes, or has nothing else to do? */
+static bool attended(const struct paio_flow *flow)
+{
+    return paio_pool_saturated(flow, PAIO_CLASS_WRITE) || paio_pool_attended();
+}
+
 bool paio_dispatch_quick(const struct paio_call *call)
 {
     struct paio_file *file = is_plain_write(call) ? paio_file_try(call->descriptor, &call->look)
@@ -387,14 +393,16 @@ bool paio_dispatch_quick(const struct paio_call *call)
     if (!file)
         return false;
     flow = &file->flow[PAIO_CLASS_WRITE];
-    request = paio_pool_saturated(flow, PAIO_CLASS_WRITE) ? paio_request_try(call->cb) : NULL;
+    request = attended(flow) ? paio_request_try(call->cb) : NULL;
     if (request) {
         compose(request, call, 0);
         commit(call);
         paio_inbox_put(request, file);
         /* See inbox.c: if nobody is at work any more, nobody may come to look. */
-        if (paio_pool_saturated(flow, PAIO_CLASS_WRITE))
+        if (paio_pool_saturated(flow, PAIO_CLASS_WRITE) || paio_pool_ring()) {
+            paio_completion_wake();
             return true;
+        }
     }
     paio_signals_block(&saved);
     if (request)

@@ -48,9 +48,9 @@ ssize_t paio_dispatch_inline(const struct paio_call *call, size_t *done);
 int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_batch *batch);
 
 /*
- * Accepts a buffered write to a file that a thread of the pool is writing to just now, without a
- * lock and without blocking signals: that thread will find it when its write is done, and put it
- * in order. False: nothing has happened.
+ * Accepts a buffered write to a file that has requests in flight, without a lock and without
+ * blocking signals, if there is a thread of the pool that will find it and put it in order: the one
+ * that writes to the file just now, or an idle one. False: nothing has happened.
  */
 bool paio_dispatch_quick(const struct paio_call *call);
 

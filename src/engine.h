@@ -40,7 +40,7 @@ struct paio_flow {
     struct paio_link ready; /* on the class's list of flows that a thread may serve */
     struct paio_link queue; /* operations, first come first served */
     unsigned busy;            /* threads that have an operation of it, until it is completed */
-    _Atomic uint32_t running; /* threads that have yet to complete one */
+    _Atomic uint32_t running; /* threads that have one, or had it last and will attend again */
 };
 
 /*
@@ -53,8 +53,6 @@ struct paio_operation {
     _Atomic(const struct paio_engine *) queued; /* on whose queue it is, not begun; NULL: none's */
     struct paio_link link;                      /* that queue */
     struct paio_flow *flow;           /* the pool's queue for this file and class */
-    struct paio_link begun;           /* the pool's list of what its threads are at */
-    _Atomic pid_t thread;             /* the pool's thread that is at it, 0 before */
     struct paio_identity identity;
     void *buffer;
     size_t length;

@@ -37,45 +37,55 @@ static const struct {
 enum { STACK = 256 * 1024 };
 
 /*
- * Sleeper: a thread without work, on its own stack. Whoever has work for it takes it off `idle`,
- * gives it the operation, which is begun from then on, and wakes it. The wakeup may come when
- * the sleeper has seen the word change and gone: it then wakes nobody, or somebody who will look
- * again, as all users of futexes do.
+ * Worker: the record of one thread. The memory is used again for other threads and never given
+ * back, for whoever rings the doorman or wakes a sleeper does so without a lock, late perhaps.
+ *
+ * A worker without work sleeps on `awake`. Whoever has work for it takes it off `idle`, gives it
+ * the operation, which is begun from then on, and wakes it; a thread that is only starting is
+ * given work in the same way. Wakeups may come that bring nothing: everybody looks again.
  */
-struct sleeper {
-    struct paio_link link;         /* p: idle; next == NULL when it was taken off */
-    struct paio_operation *given;  /* p */
+struct worker {
+    struct paio_link all;         /* p: workers */
+    struct paio_link link;        /* p: idle, or spare; next == NULL: neither */
+    struct paio_operation *given; /* p: begun on its behalf */
+    struct paio_flow *flow;       /* p: the one it counts for as running, or NULL */
+    enum paio_class class;        /* constant while the thread lives */
+    _Atomic pid_t thread;         /* its number once it runs, 0 before */
+    _Atomic int fd;               /* of the operation begun and not yet performed, or -1 */
     _Atomic uint32_t awake;
 };
 
 static struct {
     pthread_mutex_t lock;
     struct {
-        struct paio_link ready;    /* p: flows with work and a share left */
-        struct paio_link idle;     /* p: sleepers that were given nothing yet */
-        struct paio_link handed;   /* p: operations begun on behalf of threads that start */
-        unsigned threads;          /* p */
-        unsigned starting;         /* p: threads that were made and do not run yet */
-        unsigned handed_count;     /* p: length of handed */
+        struct paio_link ready;       /* p: flows with work and a share left */
+        struct paio_link idle;        /* p: workers that were given nothing, the latest first */
+        unsigned threads;             /* p */
+        unsigned working;             /* p: threads that are not idle */
         unsigned begun, begun_before; /* p: operations begun; at the last tick */
     } class[PAIO_CLASSES];
-    struct paio_link begun;        /* p: operations from when they are begun until performed */
-    unsigned most;                 /* p: aio_init's limit, 0 for none */
-    unsigned idle_seconds;         /* p */
+    struct paio_link workers;         /* p: all of them */
+    struct paio_link spare;           /* p: records without a thread */
+    unsigned most;                    /* p: aio_init's limit, 0 for none */
+    unsigned idle_seconds;            /* p */
+    void (*attend)(void);             /* constant once started */
+    _Atomic(struct worker *) doorman; /* an idle worker of the class of writes, to be rung */
 } pool = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-static __thread pid_t own_thread __attribute__((tls_model("initial-exec")));
+static __thread struct worker *self __attribute__((tls_model("initial-exec")));
 
-void paio_pool_reset(void)
+void paio_pool_reset(void (*attend)(void))
 {
     pthread_mutex_init(&pool.lock, NULL);
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
         paio_list_init(&pool.class[c].ready);
         paio_list_init(&pool.class[c].idle);
-        paio_list_init(&pool.class[c].handed);
-        pool.class[c].threads = pool.class[c].starting = pool.class[c].handed_count = 0;
+        pool.class[c].threads = pool.class[c].working = 0;
     }
-    paio_list_init(&pool.begun);
+    paio_list_init(&pool.workers);
+    paio_list_init(&pool.spare);
+    atomic_store(&pool.doorman, NULL);
+    pool.attend = attend;
     if (!pool.idle_seconds)
         pool.idle_seconds = 1;
 }
@@ -90,7 +100,8 @@ void paio_pool_configure(unsigned threads, unsigned idle_seconds)
     pthread_mutex_unlock(&pool.lock);
 }
 
-static ssize_t call(struct paio_operation *o)
+/* The system calls themselves: none of these threads is ever canceled. */
+static ssize_t call(const struct paio_operation *o)
 {
     char *buffer = (char *) o->buffer + o->done;
     size_t length = o->length - o->done;
@@ -99,15 +110,17 @@ static ssize_t call(struct paio_operation *o)
 
     switch (o->code) {
     case PAIO_FSYNC:
-        return fsync(o->fd);
+        return syscall(SYS_fsync, o->fd);
     case PAIO_FDATASYNC:
-        return fdatasync(o->fd);
+        return syscall(SYS_fdatasync, o->fd);
     case PAIO_READ:
-        n = o->stream ? -1 : pread(o->fd, buffer, length, offset);
-        return o->stream || (n < 0 && errno == ESPIPE) ? read(o->fd, buffer, length) : n;
+        n = o->stream ? -1 : syscall(SYS_pread64, o->fd, buffer, length, offset);
+        return o->stream || (n < 0 && errno == ESPIPE) ? syscall(SYS_read, o->fd, buffer, length)
+                                                       : n;
     default:
-        n = o->stream ? -1 : pwrite(o->fd, buffer, length, offset);
-        return o->stream || (n < 0 && errno == ESPIPE) ? write(o->fd, buffer, length) : n;
+        n = o->stream ? -1 : syscall(SYS_pwrite64, o->fd, buffer, length, offset);
+        return o->stream || (n < 0 && errno == ESPIPE) ? syscall(SYS_write, o->fd, buffer, length)
+                                                       : n;
     }
 }
 
@@ -142,120 +155,201 @@ static void offer(struct paio_flow *flow, enum paio_class class)
         paio_list_append(&pool.class[class].ready, &flow->ready);
 }
 
-/* The next operation of the flow whose turn it is, or NULL; the flow goes to the end of the line. */
-static struct paio_operation *begin_ready(enum paio_class class)
+/* From now on the worker counts as running for flow, or for none. True: it did for another. */
+static bool count_for(struct worker *worker, struct paio_flow *flow)
 {
+    struct paio_flow *before = worker->flow;
+
+    if (before == flow)
+        return false;
+    if (flow)
+        atomic_fetch_add(&flow->running, 1);
+    worker->flow = flow;
+    if (before)
+        atomic_fetch_sub(&before->running, 1);
+    return before != NULL;
+}
+
+/*
+ * Begins the next operation of the flow whose turn it is, for the worker: it is in worker->given,
+ * NULL if there is none. The flow goes to the end of the line. True: the worker has left a flow.
+ */
+static bool begin(struct worker *worker)
+{
+    enum paio_class class = worker->class;
     struct paio_link *link = paio_list_pop(&pool.class[class].ready);
     struct paio_operation *operation;
     struct paio_flow *flow;
 
+    worker->given = NULL;
     if (!link)
-        return NULL;
+        return false;
     flow = paio_container(link, struct paio_flow, ready);
     operation = paio_container(paio_list_pop(&flow->queue), struct paio_operation, link);
     atomic_store(&operation->queued, NULL);
-    atomic_store_explicit(&operation->thread, 0, memory_order_relaxed);
-    paio_list_append(&pool.begun, &operation->begun);
+    atomic_store_explicit(&worker->fd, operation->fd, memory_order_relaxed);
+    worker->given = operation;
     flow->busy++;
-    atomic_fetch_add(&flow->running, 1);
     pool.class[class].begun++;
     offer(flow, class);
-    return operation;
+    return count_for(worker, flow);
 }
 
-/* What a thread is to do next, or NULL. */
-static struct paio_operation *begin(enum paio_class class)
+/*
+ * The doorman is rung for what the pool does not know yet: a submitter has put a write where
+ * `attend` finds it, without a lock. Whoever takes the doorman's name away, and it may be the
+ * doorman itself, is followed by its looking at what was put there before: so nothing is
+ * overlooked.
+ */
+bool paio_pool_ring(void)
 {
-    struct paio_link *link = paio_list_pop(&pool.class[class].handed);
+    struct worker *doorman = atomic_exchange(&pool.doorman, NULL);
 
-    if (!link)
-        return begin_ready(class);
-    pool.class[class].handed_count--;
-    return paio_container(link, struct paio_operation, link);
+    if (!doorman)
+        return false;
+    atomic_store(&doorman->awake, 1);
+    paio_futex_wake(&doorman->awake, 1);
+    return true;
 }
 
-/* Waits for an operation to be given; NULL when none came for idle_seconds. */
-static struct paio_operation *rest(enum paio_class class)
+/* Sleeps until awake or until then: false. */
+static bool sleep_until(const struct timespec *then)
 {
-    struct sleeper self = { .given = NULL };
-    struct timespec until;
+    bool of_writes = self->class == PAIO_CLASS_WRITE;
+    struct worker *none = NULL, *me = self;
     int error = 0;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += pool.idle_seconds;
-    paio_list_append(&pool.class[class].idle, &self.link);
-    pthread_mutex_unlock(&pool.lock);
-    while (!atomic_load(&self.awake) && error != -ETIMEDOUT)
-        error = paio_futex_wait(&self.awake, 0, &until);
-    pthread_mutex_lock(&pool.lock);
-    if (!self.given)
-        paio_list_remove(&self.link);
-    return self.given;
+    if (of_writes) {
+        atomic_compare_exchange_strong(&pool.doorman, &none, me);
+        pool.attend();
+    }
+    while (!atomic_load(&self->awake) && error != -ETIMEDOUT)
+        error = paio_futex_wait(&self->awake, 0, then);
+    if (of_writes) {
+        atomic_compare_exchange_strong(&pool.doorman, &me, NULL);
+        pool.attend();
+    }
+    return error != -ETIMEDOUT;
 }
 
-/* Performs an operation, completes it, and returns the next one if there is one. */
-static struct paio_operation *serve(struct paio_operation *operation)
+/* Without work. False: neither was given any, nor rung, for idle_seconds. Under the lock. */
+static bool rest(void)
 {
-    enum paio_class class = operation->class;
+    enum paio_class class = self->class;
+    struct timespec then;
+    bool in_time;
+
+    clock_gettime(CLOCK_MONOTONIC, &then);
+    then.tv_sec += pool.idle_seconds;
+    count_for(self, NULL);
+    atomic_store(&self->awake, 0);
+    paio_list_push(&pool.class[class].idle, &self->link);
+    pool.class[class].working--;
+    pthread_mutex_unlock(&pool.lock);
+    in_time = sleep_until(&then);
+    pthread_mutex_lock(&pool.lock);
+    if (self->link.next) {
+        paio_list_remove(&self->link);
+        pool.class[class].working++;
+        begin(self);
+    }
+    return in_time || self->given;
+}
+
+/* Performs what was given, completes it, and begins the next if there is one. Under the lock. */
+static void serve(void)
+{
+    struct paio_operation *operation = self->given;
     struct paio_flow *flow = operation->flow;
-    struct paio_operation *next;
     ssize_t result;
 
-    atomic_store_explicit(&operation->thread, own_thread, memory_order_relaxed);
+    pthread_mutex_unlock(&pool.lock);
     result = perform(operation);
-    pthread_mutex_lock(&pool.lock);
-    paio_list_remove(&operation->begun);
-    pthread_mutex_unlock(&pool.lock);
-    atomic_fetch_sub(&flow->running, 1);
+    atomic_store_explicit(&self->fd, -1, memory_order_release);
     operation->complete(operation, result);
-    /* Only now may another thread begin the next one, and complete it. */
+    pool.attend();
     pthread_mutex_lock(&pool.lock);
+    /* Only now may another thread begin the next one, and complete it. */
     flow->busy--;
-    offer(flow, class);
-    next = begin(class);
-    pthread_mutex_unlock(&pool.lock);
-    return next;
+    offer(flow, self->class);
+    if (begin(self)) {
+        pthread_mutex_unlock(&pool.lock);
+        pool.attend();
+        pthread_mutex_lock(&pool.lock);
+    }
+}
+
+/* Under the lock. */
+static void end(void)
+{
+    pool.class[self->class].threads--;
+    pool.class[self->class].working--;
+    paio_list_remove(&self->all);
+    paio_list_append(&pool.spare, &self->link);
 }
 
 static void *work(void *argument)
 {
-    enum paio_class class = (enum paio_class) (uintptr_t) argument;
-    struct paio_operation *operation;
-
-    own_thread = (pid_t) syscall(SYS_gettid);
-    pthread_setname_np(pthread_self(), classes[class].name);
+    self = argument;
+    atomic_store_explicit(&self->thread, (pid_t) syscall(SYS_gettid), memory_order_relaxed);
+    pthread_setname_np(pthread_self(), classes[self->class].name);
     pthread_mutex_lock(&pool.lock);
-    pool.class[class].starting--;
-    while ((operation = begin(class)) || (operation = rest(class))) {
-        pthread_mutex_unlock(&pool.lock);
-        while (operation)
-            operation = serve(operation);
-        pthread_mutex_lock(&pool.lock);
+    if (self->link.next) {
+        paio_list_remove(&self->link);
+        pool.class[self->class].working++;
+        begin(self);
     }
-    pool.class[class].threads--;
+    do
+        while (self->given)
+            serve();
+    while (rest());
+    end();
     pthread_mutex_unlock(&pool.lock);
     return NULL;
 }
 
-/* One thread more, if the limits allow it. Under the pool's lock. */
+/* A worker without a thread, or NULL. */
+static struct worker *recruit(enum paio_class class)
+{
+    struct paio_link *link = paio_list_pop(&pool.spare);
+    struct worker *worker = link ? paio_container(link, struct worker, link)
+                                 : paio_permanent(sizeof *worker);
+
+    if (!worker)
+        return NULL;
+    worker->class = class;
+    worker->given = NULL;
+    worker->flow = NULL;
+    atomic_store_explicit(&worker->thread, 0, memory_order_relaxed);
+    atomic_store_explicit(&worker->fd, -1, memory_order_relaxed);
+    return worker;
+}
+
+/* One thread more, idle until it is given work, if the limits allow it. Under the lock. */
 static bool start_thread(enum paio_class class)
 {
     unsigned most = pool.most ? pool.most : classes[class].most;
+    struct worker *worker = NULL;
     pthread_attr_t attributes;
     pthread_t thread;
     int error;
 
-    if (pool.class[class].threads >= most)
+    if (pool.class[class].threads < most)
+        worker = recruit(class);
+    if (!worker)
         return false;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, STACK);
-    error = pthread_create(&thread, &attributes, work, (void *) (uintptr_t) class);
+    error = pthread_create(&thread, &attributes, work, worker);
     pthread_attr_destroy(&attributes);
-    if (error)
+    if (error) {
+        paio_list_append(&pool.spare, &worker->link);
         return false;
+    }
+    paio_list_append(&pool.workers, &worker->all);
+    paio_list_append(&pool.class[class].idle, &worker->link);
     pool.class[class].threads++;
-    pool.class[class].starting++;
     return true;
 }
 
@@ -264,13 +358,17 @@ bool paio_pool_saturated(const struct paio_flow *flow, enum paio_class class)
     return atomic_load(&flow->running) >= classes[class].share;
 }
 
+bool paio_pool_attended(void)
+{
+    return atomic_load_explicit(&pool.doorman, memory_order_relaxed);
+}
+
 bool paio_pool_able(enum paio_class class)
 {
     bool able;
 
     pthread_mutex_lock(&pool.lock);
     if (paio_list_empty(&pool.class[class].idle) &&
-        pool.class[class].starting <= pool.class[class].handed_count &&
         pool.class[class].threads < classes[class].base)
         start_thread(class);
     able = pool.class[class].threads != 0;
@@ -278,41 +376,35 @@ bool paio_pool_able(enum paio_class class)
     return able;
 }
 
-/* Begins an operation for a thread that has none. The sleeper that is to be woken, or NULL. */
-static struct sleeper *hand_over(enum paio_class class)
+/* Begins an operation for a worker that has none. The one that is to be woken, or NULL. */
+static struct worker *hand_over(enum paio_class class)
 {
     struct paio_link *link = pool.class[class].idle.next;
-    struct sleeper *sleeper;
+    struct worker *worker;
 
-    if (paio_list_empty(&pool.class[class].ready))
+    if (paio_list_empty(&pool.class[class].ready) || link == &pool.class[class].idle)
         return NULL;
-    if (link == &pool.class[class].idle) {
-        if (pool.class[class].starting > pool.class[class].handed_count) {
-            pool.class[class].handed_count++;
-            paio_list_append(&pool.class[class].handed, &begin_ready(class)->link);
-        }
-        return NULL;
-    }
-    sleeper = paio_container(link, struct sleeper, link);
+    worker = paio_container(link, struct worker, link);
     paio_list_remove(link);
-    sleeper->given = begin_ready(class);
-    atomic_store(&sleeper->awake, 1);
-    return sleeper;
+    pool.class[class].working++;
+    begin(worker);
+    atomic_store(&worker->awake, 1);
+    return worker == self ? NULL : worker;
 }
 
 static void take_in(struct paio_operation *operation)
 {
-    struct sleeper *sleeper;
+    struct worker *worker;
 
     pthread_mutex_lock(&pool.lock);
     atomic_store(&operation->queued, &paio_engine_pool);
     atomic_store(&operation->arrived, true);
     paio_list_append(&operation->flow->queue, &operation->link);
     offer(operation->flow, operation->class);
-    sleeper = hand_over(operation->class);
+    worker = hand_over(operation->class);
     pthread_mutex_unlock(&pool.lock);
-    if (sleeper)
-        paio_futex_wake(&sleeper->awake, 1);
+    if (worker)
+        paio_futex_wake(&worker->awake, 1);
 }
 
 static unsigned submit(struct paio_operation **operations, unsigned count)
@@ -344,9 +436,9 @@ void paio_pool_tick(void)
 {
     pthread_mutex_lock(&pool.lock);
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
-        if (!paio_list_empty(&pool.class[c].ready) && !pool.class[c].starting &&
-            pool.class[c].begun == pool.class[c].begun_before)
-            start_thread(c);
+        if (!paio_list_empty(&pool.class[c].ready) && paio_list_empty(&pool.class[c].idle) &&
+            pool.class[c].begun == pool.class[c].begun_before && start_thread(c))
+            hand_over(c);
         pool.class[c].begun_before = pool.class[c].begun;
     }
     pthread_mutex_unlock(&pool.lock);
@@ -354,12 +446,11 @@ void paio_pool_tick(void)
 
 bool paio_pool_busy(void)
 {
-    bool busy;
+    bool busy = false;
 
     pthread_mutex_lock(&pool.lock);
-    busy = !paio_list_empty(&pool.begun);
     for (unsigned c = 0; c < PAIO_CLASSES && !busy; c++)
-        busy = !paio_list_empty(&pool.class[c].ready);
+        busy = pool.class[c].working || !paio_list_empty(&pool.class[c].ready);
     pthread_mutex_unlock(&pool.lock);
     return busy;
 }
@@ -398,11 +489,12 @@ static enum entry transfers_entered(int fd)
     enum entry entry = INSIDE;
 
     pthread_mutex_lock(&pool.lock);
-    for (struct paio_link *l = pool.begun.next; l != &pool.begun && entry == INSIDE; l = l->next) {
-        struct paio_operation *each = paio_container(l, struct paio_operation, begun);
+    for (struct paio_link *l = pool.workers.next; l != &pool.workers && entry == INSIDE;
+         l = l->next) {
+        const struct worker *each = paio_container(l, struct worker, all);
         pid_t thread = atomic_load_explicit(&each->thread, memory_order_relaxed);
 
-        if (each->fd == fd)
+        if (atomic_load_explicit(&each->fd, memory_order_acquire) == fd)
             entry = thread ? in_system_call(thread, fd) : OUTSIDE;
     }
     pthread_mutex_unlock(&pool.lock);

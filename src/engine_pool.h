@@ -7,8 +7,13 @@
 
 #include "engine.h"
 
-/* Forgets threads and queues. For start-up and a forked child, while there is one thread. */
-void paio_pool_reset(void);
+/*
+ * Forgets threads and queues. For start-up and a forked child, while there is one thread. attend
+ * looks for operations that the pool was not given yet, and submits them: a thread calls it when
+ * it has completed an operation, when it has left a flow, and, in the class of writes, before it
+ * sleeps and when it was rung. Called with signals blocked and no lock held.
+ */
+void paio_pool_reset(void (*attend)(void));
 
 /* aio_init: most threads of a class (0: as before), seconds before an idle one ends (0: as before). */
 void paio_pool_configure(unsigned threads, unsigned idle_seconds);
@@ -20,10 +25,19 @@ void paio_pool_configure(unsigned threads, unsigned idle_seconds);
 bool paio_pool_able(enum paio_class class);
 
 /*
- * Are as many threads at work on the flow as may be? Then one of them completes an operation
- * later. Sequentially consistent. Lock-free.
+ * Are as many threads at work on the flow as may be? Then one of them calls attend later.
+ * Sequentially consistent. Lock-free.
  */
 bool paio_pool_saturated(const struct paio_flow *flow, enum paio_class class);
+
+/* Has the class of writes an idle thread that can be rung? Lock-free, a hint. */
+bool paio_pool_attended(void);
+
+/*
+ * Has such a thread call attend. False: there is none. Sequentially consistent. Lock-free,
+ * async-signal-safe.
+ */
+bool paio_pool_ring(void);
 
 /*
  * Called every few milliseconds: starts a thread where work is queued and none was begun since

@@ -184,7 +184,6 @@ void paio_finish_now(struct paio_operation *operation, ssize_t result)
     }
     publish(request, result);
     finish(request);
-    paio_inbox_empty();
 }
 
 unsigned paio_dispatch_reap(void)

@@ -2,11 +2,13 @@
 /*
  * Blocking and restoring signals, and the locks, cost a submitter more than half of what a cached
  * 4 KiB write costs. So a write to a file that a thread of the pool is at work on goes onto a
- * stack, by one compare-and-swap, and that thread puts it in order when it completes its write.
+ * stack, by one compare-and-swap, and that thread puts it in order when it completes its write; if
+ * none is at work on the file, an idle one is rung to do so.
  *
- * The one that puts must look again whether the thread is still at work after the request is on
- * the stack; the thread stops being at work, and then looks at the stack. Both are sequentially
- * consistent, so one of them sees the other (paio_dispatch_quick, paio_finish_now).
+ * The one that puts must look, with the request on the stack, whether a thread is still at work,
+ * or rings; the thread stops being at work, or finds that it was rung, and then looks at the stack.
+ * All of it is sequentially consistent, so one of them sees the other (paio_dispatch_quick,
+ * rest and serve of engine_pool.c).
  *
  * Locks: `emptying` is held while a load of requests is put in order, so that two loads cannot
  * change places, and so that who comes later, to put a barrier behind them say, waits until they
