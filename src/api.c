@@ -37,7 +37,7 @@ static int answer(int error)
 static int submit(struct aiocb *cb, enum paio_code code)
 {
     struct paio_call call = { .cb = cb, .code = code, .event = &cb->aio_sigevent };
-    struct paio_batch batch = { .count = 0 };
+    struct paio_batch batch = PAIO_NO_BATCH;
     size_t done = 0;
     struct paio_signals saved;
     int error;

@@ -254,7 +254,7 @@ static void give(const struct paio_engine *engine, struct paio_operation **opera
     }
 }
 
-void paio_dispatch_to_pool(struct paio_request *request, enum paio_class class)
+static void prepare_for_pool(struct paio_request *request, enum paio_class class)
 {
     struct paio_operation *operation = &request->operation;
     struct paio_file *file = atomic_load_explicit(&request->file, memory_order_relaxed);
@@ -263,14 +263,23 @@ void paio_dispatch_to_pool(struct paio_request *request, enum paio_class class)
     operation->flow = &file->flow[class];
     operation->complete = paio_finish_now;
     atomic_store(&operation->engine, &paio_engine_pool);
+}
+
+void paio_dispatch_to_pool(struct paio_request *request, enum paio_class class)
+{
+    struct paio_operation *operation = &request->operation;
+
+    prepare_for_pool(request, class);
     paio_engine_pool.submit(&operation, 1);
 }
 
 void paio_dispatch_flush(struct paio_batch *batch)
 {
-    if (batch->count)
-        give(&paio_engine_kernel, batch->kernel, batch->count);
-    batch->count = 0;
+    if (batch->kernel.count)
+        give(&paio_engine_kernel, batch->kernel.operations, batch->kernel.count);
+    if (batch->pool.count)
+        paio_engine_pool.submit(batch->pool.operations, batch->pool.count);
+    batch->kernel.count = batch->pool.count = 0;
 }
 
 static void start(struct paio_request *request, struct paio_batch *batch)
@@ -278,21 +287,22 @@ static void start(struct paio_request *request, struct paio_batch *batch)
     struct paio_operation *operation = &request->operation;
 
     if (request->chosen == &paio_engine_pool) {
-        paio_dispatch_to_pool(request, operation->class);
+        prepare_for_pool(request, operation->class);
+        batch->pool.operations[batch->pool.count++] = operation;
     } else if (request->chosen == &paio_engine_stream) {
         operation->complete = paio_finish_now;
         give(&paio_engine_stream, &operation, 1);
     } else {
         operation->complete = paio_finish_later;
-        batch->kernel[batch->count++] = operation;
-        if (batch->count == PAIO_BATCH)
-            paio_dispatch_flush(batch);
+        batch->kernel.operations[batch->kernel.count++] = operation;
     }
+    if (batch->kernel.count == PAIO_BATCH || batch->pool.count == PAIO_BATCH)
+        paio_dispatch_flush(batch);
 }
 
 void paio_dispatch_start(struct paio_link *requests)
 {
-    struct paio_batch batch = { .count = 0 };
+    struct paio_batch batch = PAIO_NO_BATCH;
     struct paio_link *link;
 
     if (paio_list_empty(requests))
@@ -413,12 +423,10 @@ bool paio_dispatch_quick(const struct paio_call *call)
     return request != NULL;
 }
 
-void paio_dispatch_enter(struct paio_request *request)
+void paio_dispatch_enter(struct paio_request *request, struct paio_batch *batch)
 {
     struct paio_file *file = atomic_load_explicit(&request->file, memory_order_relaxed);
-    struct paio_batch none = { .count = 0 };
 
     if (paio_order_enter(request, file, PAIO_NO_LANE))
-        start(request, &none);
-    paio_completion_wake();
+        start(request, batch);
 }

@@ -9,13 +9,17 @@
 #include "file.h"
 #include "request.h"
 
-/* Kernel operations that one call submits together. */
+/* Operations that one call submits together, an engine each. */
 enum { PAIO_BATCH = 64 };
 
 struct paio_batch {
-    struct paio_operation *kernel[PAIO_BATCH];
-    unsigned count;
+    struct {
+        struct paio_operation *operations[PAIO_BATCH];
+        unsigned count;
+    } kernel, pool;
 };
+
+#define PAIO_NO_BATCH { .kernel.count = 0, .pool.count = 0 }
 
 /*
  * What a call asks for, as aio_read, aio_write, aio_fsync and lio_listio have it, and, from
@@ -43,7 +47,7 @@ ssize_t paio_dispatch_inline(const struct paio_call *call, size_t *done);
 
 /*
  * Accepts the request: 0, and its result will be published, or -EAGAIN (no memory, no thread to
- * be had). Operations for the kernel are added to batch. Signals blocked.
+ * be had). Operations for the kernel and the pool are added to batch. Signals blocked.
  */
 int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_batch *batch);
 
@@ -60,8 +64,11 @@ void paio_dispatch_flush(struct paio_batch *batch);
 /* Starts requests that had to wait, linked by operation.link. Signals blocked. Async-signal-safe. */
 void paio_dispatch_start(struct paio_link *requests);
 
-/* Puts a request from the inbox in order. Signals blocked. Async-signal-safe. */
-void paio_dispatch_enter(struct paio_request *request);
+/*
+ * Puts a request from the inbox in order; if it may start, it is added to batch. Signals blocked.
+ * Async-signal-safe.
+ */
+void paio_dispatch_enter(struct paio_request *request, struct paio_batch *batch);
 
 /* Hands a request that another engine gave back to the pool. Signals blocked. Async-signal-safe. */
 void paio_dispatch_to_pool(struct paio_request *request, enum paio_class class);
@@ -84,6 +91,9 @@ void paio_finish_reset(void);
  * paio_finish_later has published, and refills the kernel engine. Signals blocked. Async-signal-safe.
  */
 void paio_dispatch_settle(void);
+
+/* For the threads of the pool: see paio_pool_reset. */
+void paio_dispatch_attend(bool leaving);
 
 /* Is there anything to settle? Does somebody wait for it who will not hear of it otherwise? */
 bool paio_dispatch_unsettled(void);

@@ -39,6 +39,7 @@ struct paio_identity {
 struct paio_flow {
     struct paio_link ready; /* on the class's list of flows that a thread may serve */
     struct paio_link queue; /* operations, first come first served */
+    unsigned length;          /* of queue */
     unsigned busy;            /* threads that have an operation of it, until it is completed */
     _Atomic uint32_t running; /* threads that have one, or had it last and will attend again */
 };
@@ -66,6 +67,7 @@ struct paio_operation {
     bool stream;      /* no file position: read and write in place of pread and pwrite */
     bool prompt;      /* somebody waits who will not reap: tell the completion thread */
     bool may_block;   /* kernel engine: the kernel takes it without RWF_NOWAIT */
+    bool followed;    /* pool: the thread does another one at once: waiters may sleep till then */
     struct iocb iocb; /* kernel engine */
 };
 

@@ -34,7 +34,12 @@ static const struct {
     [PAIO_CLASS_STREAM] = { "posix-aio/strm", 1, 256, 1 },
 };
 
-enum { STACK = 256 * 1024 };
+/*
+ * Small writes of a file follow each other so closely that to wake a waiter for each would cost
+ * more than the write: one wakeup is for up to TOGETHER of them, if the next is no longer than
+ * SHORT, and for half of those that are queued: the waiter is to have them back in time.
+ */
+enum { STACK = 256 * 1024, TOGETHER = 8, SHORT = 65536, WAKEUPS = 16 };
 
 /*
  * Worker: the record of one thread. The memory is used again for other threads and never given
@@ -49,6 +54,7 @@ struct worker {
     struct paio_link link;        /* p: idle, or spare; next == NULL: neither */
     struct paio_operation *given; /* p: begun on its behalf */
     struct paio_flow *flow;       /* p: the one it counts for as running, or NULL */
+    unsigned followed;            /* p: operations followed by another, since one that was not */
     enum paio_class class;        /* constant while the thread lives */
     _Atomic pid_t thread;         /* its number once it runs, 0 before */
     _Atomic int fd;               /* of the operation begun and not yet performed, or -1 */
@@ -68,13 +74,13 @@ static struct {
     struct paio_link spare;           /* p: records without a thread */
     unsigned most;                    /* p: aio_init's limit, 0 for none */
     unsigned idle_seconds;            /* p */
-    void (*attend)(void);             /* constant once started */
+    void (*attend)(bool leaving);     /* constant once started */
     _Atomic(struct worker *) doorman; /* an idle worker of the class of writes, to be rung */
 } pool = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static __thread struct worker *self __attribute__((tls_model("initial-exec")));
 
-void paio_pool_reset(void (*attend)(void))
+void paio_pool_reset(void (*attend)(bool leaving))
 {
     pthread_mutex_init(&pool.lock, NULL);
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
@@ -170,6 +176,24 @@ static bool count_for(struct worker *worker, struct paio_flow *flow)
     return before != NULL;
 }
 
+static struct paio_operation *first_of(struct paio_flow *flow)
+{
+    return paio_container(flow->queue.next, struct paio_operation, link);
+}
+
+static struct paio_operation *take_first(struct paio_flow *flow)
+{
+    flow->length--;
+    return paio_container(paio_list_pop(&flow->queue), struct paio_operation, link);
+}
+
+/* Will the worker go on with the flow at once? If not, it calls attend before it does anything. */
+static bool is_followed(const struct worker *worker, struct paio_flow *flow)
+{
+    return worker->class == PAIO_CLASS_WRITE && worker->followed < TOGETHER - 1 &&
+           worker->followed < flow->length && first_of(flow)->length <= SHORT;
+}
+
 /*
  * Begins the next operation of the flow whose turn it is, for the worker: it is in worker->given,
  * NULL if there is none. The flow goes to the end of the line. True: the worker has left a flow.
@@ -185,7 +209,9 @@ static bool begin(struct worker *worker)
     if (!link)
         return false;
     flow = paio_container(link, struct paio_flow, ready);
-    operation = paio_container(paio_list_pop(&flow->queue), struct paio_operation, link);
+    operation = take_first(flow);
+    operation->followed = is_followed(worker, flow);
+    worker->followed = operation->followed ? worker->followed + 1 : 0;
     atomic_store(&operation->queued, NULL);
     atomic_store_explicit(&worker->fd, operation->fd, memory_order_relaxed);
     worker->given = operation;
@@ -221,13 +247,13 @@ static bool sleep_until(const struct timespec *then)
 
     if (of_writes) {
         atomic_compare_exchange_strong(&pool.doorman, &none, me);
-        pool.attend();
+        pool.attend(true);
     }
     while (!atomic_load(&self->awake) && error != -ETIMEDOUT)
         error = paio_futex_wait(&self->awake, 0, then);
     if (of_writes) {
         atomic_compare_exchange_strong(&pool.doorman, &me, NULL);
-        pool.attend();
+        pool.attend(false);
     }
     return error != -ETIMEDOUT;
 }
@@ -267,14 +293,14 @@ static void serve(void)
     result = perform(operation);
     atomic_store_explicit(&self->fd, -1, memory_order_release);
     operation->complete(operation, result);
-    pool.attend();
+    pool.attend(false);
     pthread_mutex_lock(&pool.lock);
     /* Only now may another thread begin the next one, and complete it. */
     flow->busy--;
     offer(flow, self->class);
     if (begin(self)) {
         pthread_mutex_unlock(&pool.lock);
-        pool.attend();
+        pool.attend(true);
         pthread_mutex_lock(&pool.lock);
     }
 }
@@ -320,6 +346,7 @@ static struct worker *recruit(enum paio_class class)
     worker->class = class;
     worker->given = NULL;
     worker->flow = NULL;
+    worker->followed = 0;
     atomic_store_explicit(&worker->thread, 0, memory_order_relaxed);
     atomic_store_explicit(&worker->fd, -1, memory_order_relaxed);
     return worker;
@@ -392,25 +419,33 @@ static struct worker *hand_over(enum paio_class class)
     return worker == self ? NULL : worker;
 }
 
-static void take_in(struct paio_operation *operation)
+/* Puts an operation on its queue. The worker that is to be woken, or NULL. */
+static struct worker *take_in(struct paio_operation *operation)
 {
-    struct worker *worker;
+    struct paio_flow *flow = operation->flow;
 
-    pthread_mutex_lock(&pool.lock);
     atomic_store(&operation->queued, &paio_engine_pool);
     atomic_store(&operation->arrived, true);
-    paio_list_append(&operation->flow->queue, &operation->link);
-    offer(operation->flow, operation->class);
-    worker = hand_over(operation->class);
-    pthread_mutex_unlock(&pool.lock);
-    if (worker)
-        paio_futex_wake(&worker->awake, 1);
+    paio_list_append(&flow->queue, &operation->link);
+    flow->length++;
+    offer(flow, operation->class);
+    return hand_over(operation->class);
 }
 
 static unsigned submit(struct paio_operation **operations, unsigned count)
 {
-    for (unsigned i = 0; i < count; i++)
-        take_in(operations[i]);
+    for (unsigned i = 0; i < count;) {
+        struct worker *woken[WAKEUPS], *worker;
+        unsigned n = 0;
+
+        pthread_mutex_lock(&pool.lock);
+        while (i < count && n < WAKEUPS)
+            if ((worker = take_in(operations[i++])))
+                woken[n++] = worker;
+        pthread_mutex_unlock(&pool.lock);
+        while (n)
+            paio_futex_wake(&woken[--n]->awake, 1);
+    }
     return 0;
 }
 
@@ -425,7 +460,8 @@ static bool cancel(struct paio_operation *operation)
     if (canceled) {
         atomic_store(&operation->queued, NULL);
         paio_list_remove(&operation->link);
-        if (paio_list_empty(&flow->queue) && flow->ready.next)
+        flow->length--;
+        if (!flow->length && flow->ready.next)
             paio_list_remove(&flow->ready);
     }
     pthread_mutex_unlock(&pool.lock);

@@ -9,11 +9,12 @@
 
 /*
  * Forgets threads and queues. For start-up and a forked child, while there is one thread. attend
- * looks for operations that the pool was not given yet, and submits them: a thread calls it when
- * it has completed an operation, when it has left a flow, and, in the class of writes, before it
- * sleeps and when it was rung. Called with signals blocked and no lock held.
+ * looks for operations that the pool was not given yet, and submits them; with leaving it also
+ * wakes whoever was to be woken with an operation that followed. A thread calls it when it has
+ * completed an operation, when it has left a flow, and, in the class of writes, before it sleeps
+ * and when it was rung. Called with signals blocked and no lock held.
  */
-void paio_pool_reset(void (*attend)(void));
+void paio_pool_reset(void (*attend)(bool leaving));
 
 /* aio_init: most threads of a class (0: as before), seconds before an idle one ends (0: as before). */
 void paio_pool_configure(unsigned threads, unsigned idle_seconds);

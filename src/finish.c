@@ -60,7 +60,10 @@ static void publish(struct paio_request *request, ssize_t result)
     buckets = paio_publish(cb, result);
     atomic_store_explicit(&request->publication, PAIO_PUBLISHED, memory_order_release);
     request->notified = paio_notify_at_once(&request->notice.event);
-    paio_waiter_wake(buckets);
+    if (request->operation.followed)
+        paio_waiter_hold(buckets);
+    else
+        paio_waiter_wake(buckets);
 }
 
 static void release(struct paio_notice *notice)
@@ -160,6 +163,13 @@ static void settle_results(void)
         else
             finish(each);
     }
+}
+
+void paio_dispatch_attend(bool leaving)
+{
+    paio_inbox_empty();
+    if (leaving)
+        paio_waiter_wake(0);
 }
 
 void paio_dispatch_settle(void)

@@ -42,7 +42,9 @@ void paio_inbox_put(struct paio_request *request, struct paio_file *file)
 
 void paio_inbox_empty(void)
 {
+    struct paio_batch batch = PAIO_NO_BATCH;
     struct paio_request *each, *next;
+    uint32_t count = 0;
 
     /* Not the stack: what somebody has taken off it and not yet put in order must be waited for. */
     if (!atomic_load(&unordered))
@@ -51,8 +53,10 @@ void paio_inbox_empty(void)
     each = paio_request_reverse(atomic_exchange(&inbox, NULL));
     for (; each; each = next) {
         next = each->next;
-        paio_dispatch_enter(each);
-        atomic_fetch_sub(&unordered, 1);
+        paio_dispatch_enter(each, &batch);
+        count++;
     }
+    paio_dispatch_flush(&batch);
+    atomic_fetch_sub(&unordered, count);
     pthread_mutex_unlock(&emptying);
 }

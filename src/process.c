@@ -130,7 +130,7 @@ static void reset(void)
     paio_file_reset();
     paio_notify_reset();
     paio_waiter_reset();
-    paio_pool_reset(paio_inbox_empty);
+    paio_pool_reset(paio_dispatch_attend);
     paio_completion_reset();
     paio_kernel_reset();
     paio_finish_reset();

@@ -45,6 +45,7 @@ static struct {
 enum { KICKED = 1, BUCKET_SHIFT = 1, BUCKET_MASK = 31, SERIAL_SHIFT = 8 };
 
 static _Atomic uint64_t leader;
+static _Atomic uint32_t held;       /* buckets to be woken with the next */
 static _Atomic uint32_t candidates; /* buckets of followers that could lead */
 static _Atomic uint32_t threads;    /* numbers given out */
 static _Atomic uint32_t serial;
@@ -57,6 +58,7 @@ void paio_waiter_reset(void)
     for (unsigned b = 0; b < BUCKETS; b++)
         atomic_store(&bucket[b].word, 0);
     atomic_store(&leader, 0);
+    atomic_store(&held, 0);
     atomic_store(&candidates, 0);
     atomic_store(&asleep, 0);
 }
@@ -89,10 +91,18 @@ static void wake_bucket(unsigned b)
         paio_futex_wake(&bucket[b].word, INT32_MAX);
 }
 
+void paio_waiter_hold(uint32_t buckets)
+{
+    if (buckets)
+        atomic_fetch_or(&held, buckets);
+}
+
 void paio_waiter_wake(uint32_t buckets)
 {
     uint64_t lead;
 
+    if (atomic_load_explicit(&held, memory_order_relaxed))
+        buckets |= atomic_exchange(&held, 0);
     if (!buckets)
         return;
     lead = atomic_load(&leader);
@@ -275,8 +285,10 @@ int paio_wait_any(const struct aiocb *const list[], int count, const struct time
 
 void paio_waiter_tick(bool stalled)
 {
-    uint64_t now = atomic_load(&leader);
+    uint64_t now;
 
+    paio_waiter_wake(0);
+    now = atomic_load(&leader);
     if (stalled && now && atomic_compare_exchange_strong(&leader, &now, 0))
         now = 0;
     if (!now)

@@ -18,8 +18,14 @@ void paio_waiter_reset(void);
  */
 int paio_wait_any(const struct aiocb *const list[], int count, const struct timespec *deadline);
 
-/* Wakes the waiters of the buckets that paio_publish returned. Async-signal-safe, lock-free. */
+/*
+ * Wakes the waiters of the buckets that paio_publish returned, and those that were held.
+ * Async-signal-safe, lock-free.
+ */
 void paio_waiter_wake(uint32_t buckets);
+
+/* Leaves the buckets to the next call of paio_waiter_wake, or to the tick. Lock-free. */
+void paio_waiter_hold(uint32_t buckets);
 
 /*
  * Called every few milliseconds, with the library's background: stalled says that completions

@@ -225,36 +225,6 @@ START_TEST(many_direct_reads_all_notify)
 }
 END_TEST
 
-/*
- * A direct read of what has just been written has to wait for the device, so the kernel hands it
- * back. Whoever waits for it carries it on at once; only who does not wait leaves that to a timer.
- */
-static double seconds_of_read_after_write(int file, int direct, void *aligned)
-{
-    double begin;
-
-    t_submit_write(&cb, file, buf, 100, 0);
-    t_wait_done(&cb, 100);
-    begin = t_now();
-    t_submit_read(&cb, direct, aligned, 4096, 0);
-    t_wait_done(&cb, 4096);
-    return t_now() - begin;
-}
-
-START_TEST(waiter_carries_on_what_the_kernel_hands_back)
-{
-    enum { ROUNDS = 100 };
-    int file = t_cached_file(SIZE), direct = t_reopen(file, O_RDONLY | O_DIRECT);
-    unsigned char *aligned = t_aligned(4096);
-    int quick = 0;
-
-    for (int i = 0; i < ROUNDS; i++)
-        quick += seconds_of_read_after_write(file, direct, aligned) < 0.001;
-    if (t_scale(2) == 2)
-        ck_assert_int_gt(quick, ROUNDS / 20);
-}
-END_TEST
-
 START_TEST(held_requests_notify_when_they_are_released)
 {
     int fd = t_slow_file(0, 0, O_RDWR | O_APPEND);
@@ -304,7 +274,6 @@ static void add_progress(TCase *tests)
     tcase_add_test(tests, functions_are_called);
     tcase_add_test(tests, lists_notify);
     tcase_add_test(tests, many_direct_reads_all_notify);
-    tcase_add_test(tests, waiter_carries_on_what_the_kernel_hands_back);
 }
 
 static void add_slow(TCase *tests)

@@ -5,8 +5,14 @@
  */
 #include "t.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 
 enum { SIZE = 1 << 20, THREADS = 16 };
 
@@ -182,6 +188,130 @@ START_TEST(pending_cancellation_acts_in_it)
 }
 END_TEST
 
+/* It has asked to be woken when the word behind the error status is not zero any more. */
+static bool is_asleep_on(const struct aiocb *one)
+{
+    const uint32_t *asked = (const uint32_t *) (const void *) &one->__error_code + 1;
+
+    return __atomic_load_n(asked, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* Wakeups for writes that follow each other are put together; the one that hangs must not have it. */
+START_TEST(waiter_is_woken_though_the_next_write_hangs)
+{
+    enum { WRITES = 4 };
+    struct aiocb writes[WRITES];
+    struct waiter *w = &waiters[0];
+    int fd = t_slow_file(0, SIZE, O_RDWR);
+
+    slowfs_hold(SLOWFS_WRITE, 3);
+    for (int i = 0; i < WRITES; i++)
+        t_submit_write(i == 1 ? &w->cb : &writes[i], fd, buf, 100, i * 100);
+    t_until(slowfs_held(SLOWFS_WRITE) == 1);
+    ck_assert_int_eq(pthread_create(&w->thread, NULL, wait_for_own, w), 0);
+    t_until(is_asleep_on(&w->cb));
+    slowfs_release(SLOWFS_WRITE, 2);
+    ck_assert_int_eq(pthread_join(w->thread, NULL), 0);
+    t_assert_done(&w->cb, 100);
+    t_until(slowfs_held(SLOWFS_WRITE) == 1);
+    t_assert_in_progress(&writes[2]);
+    slowfs_release(SLOWFS_WRITE, 1);
+    for (int i = 0; i < WRITES; i++)
+        t_wait_done(i == 1 ? &w->cb : &writes[i], 100);
+}
+END_TEST
+
+/* The number of the thread of that name, or 0. */
+static pid_t thread_named(const char *name)
+{
+    DIR *directory = opendir("/proc/self/task");
+    struct dirent *entry;
+    pid_t found = 0;
+
+    ck_assert_ptr_nonnull(directory);
+    while ((entry = readdir(directory))) {
+        char path[300], line[32] = "";
+        FILE *comm;
+
+        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
+        comm = fopen(path, "r");
+        if (!comm)
+            continue;
+        if (fgets(line, sizeof(line), comm) && !strncmp(line, name, strlen(name)) &&
+            line[strlen(name)] == '\n')
+            found = (pid_t) atoi(entry->d_name);
+        fclose(comm);
+    }
+    closedir(directory);
+    return found;
+}
+
+/* What the child that holds a thread up shares with the test. */
+struct holdup {
+    pid_t thread;
+    int stopped, go_on; /* ends of pipes */
+};
+
+/* Stops the thread of its parent until the pipe says to go on. */
+static void hold_up(void *argument)
+{
+    const struct holdup *h = argument;
+    int status;
+    char byte = 0;
+
+    if (ptrace(PTRACE_SEIZE, h->thread, NULL, NULL) < 0 ||
+        ptrace(PTRACE_INTERRUPT, h->thread, NULL, NULL) < 0 ||
+        waitpid(h->thread, &status, __WALL) != h->thread || !WIFSTOPPED(status))
+        _exit(2);
+    if (write(h->stopped, &byte, 1) != 1 || read(h->go_on, &byte, 1) != 1)
+        _exit(3);
+    if (ptrace(PTRACE_DETACH, h->thread, NULL, NULL) < 0)
+        _exit(4);
+}
+
+static void write_then_read_directly(int file, int direct, void *aligned, unsigned char what)
+{
+    buf[0] = what;
+    t_submit_write(&other, file, buf, 1, 0);
+    t_wait_done(&other, 1);
+    t_submit_read(&cb, direct, aligned, 4096, 0);
+    t_wait_done(&cb, 4096);
+    ck_assert_uint_eq(*(unsigned char *) aligned, what);
+}
+
+/*
+ * A direct read of what has just been written has to wait for the device, so the kernel hands it
+ * back. Whoever waits for it carries it on: the thread that does so for those who do not wait is
+ * held up meanwhile.
+ */
+START_TEST(waiter_carries_on_what_the_kernel_hands_back)
+{
+    int file = t_cached_file(SIZE), direct = t_reopen(file, O_RDONLY | O_DIRECT);
+    int out = t_start_pending(&waiters[0].cb);
+    unsigned char *aligned = t_aligned(4096);
+    struct t_pair stopped = t_pipe(), go_on = t_pipe();
+    struct holdup h = { 0, stopped.out, go_on.in };
+    uint64_t before = t_stat("carried_on");
+    char statistics[64];
+    pid_t child;
+
+    snprintf(statistics, sizeof(statistics), "t-waiters-%d", (int) getpid());
+    unlink(statistics);
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+    write_then_read_directly(file, direct, aligned, 0);
+    t_until((h.thread = thread_named("posix-aio")));
+    child = t_child(hold_up, &h);
+    ck_assert_int_eq(read(stopped.in, buf, 1), 1);
+    for (int i = 1; i < 100; i++)
+        write_then_read_directly(file, direct, aligned, (unsigned char) i);
+    ck_assert_int_eq(write(go_on.out, buf, 1), 1);
+    t_reap(child);
+    if (!strcmp(posix_aio_engine(), "kernel"))
+        ck_assert_uint_gt(t_stat("carried_on"), before);
+    t_finish_pending(out, &waiters[0].cb);
+}
+END_TEST
+
 static void add_waiters(TCase *tests)
 {
     tcase_add_test(tests, each_waiter_is_woken_by_its_own_request);
@@ -195,6 +325,12 @@ static void add_waiters(TCase *tests)
 static void add_slow(TCase *tests)
 {
     tcase_add_test(tests, mixed_kinds_of_requests_end_it);
+    tcase_add_test(tests, waiter_is_woken_though_the_next_write_hangs);
+}
+
+static void add_alone(TCase *tests)
+{
+    tcase_add_test(tests, waiter_carries_on_what_the_kernel_hands_back);
 }
 
 int main(void)
@@ -202,6 +338,12 @@ int main(void)
     const struct t_part parts[] = {
         { .name = "many waiters", .add = add_waiters },
         { .name = "slow files", .add = add_slow, .need = T_SLOWFS },
+        {
+            .name = "no completion thread",
+            .add = add_alone,
+            .need = T_NO_SANITIZER,
+            .settings = { "LIBPOSIX_AIO_STATS=t-waiters-%p" },
+        },
         { .name = NULL },
     };
 
