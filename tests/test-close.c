@@ -105,29 +105,26 @@ START_TEST(fclose_cancels_what_is_queued)
 }
 END_TEST
 
-START_TEST(freopen_cancels_what_is_queued)
+static void reopen_by(FILE *(*reopen)(const char *, const char *, FILE *) )
 {
     FILE *stream;
 
     pend();
-    stream = fdopen(p.in, "r");
-    stream = freopen("/dev/null", "r", stream);
+    stream = reopen("/dev/null", "r", fdopen(p.in, "r"));
     ck_assert_ptr_nonnull(stream);
     assert_canceled();
     fclose(stream);
+}
+
+START_TEST(freopen_cancels_what_is_queued)
+{
+    reopen_by(freopen);
 }
 END_TEST
 
 START_TEST(freopen64_cancels_what_is_queued)
 {
-    FILE *stream;
-
-    pend();
-    stream = fdopen(p.in, "r");
-    stream = freopen64("/dev/null", "r", stream);
-    ck_assert_ptr_nonnull(stream);
-    assert_canceled();
-    fclose(stream);
+    reopen_by(freopen64);
 }
 END_TEST
 

@@ -114,6 +114,21 @@ START_TEST(parents_pending_requests_are_untouched)
 }
 END_TEST
 
+/* A read of the common pipe, which the child must not disturb. */
+static void start_common(void)
+{
+    common = t_pipe();
+    t_submit_read(&cb, common.in, buf, 100, 0);
+}
+
+static void assert_common_goes_on(void)
+{
+    t_assert_in_progress(&cb);
+    t_put(common.out, 0, 100);
+    t_wait_done(&cb, 100);
+    t_assert_data(buf, 100, 0);
+}
+
 static void exit_normally(void *unused)
 {
     (void) unused;
@@ -123,12 +138,9 @@ static void exit_normally(void *unused)
 /* The child's exit carries out writes that were accepted, but these are not its own. */
 START_TEST(childs_exit_leaves_the_parents_requests_alone)
 {
-    common = t_pipe();
-    t_submit_read(&cb, common.in, buf, 100, 0);
+    start_common();
     t_reap(t_child(exit_normally, NULL));
-    t_assert_in_progress(&cb);
-    t_put(common.out, 0, 100);
-    t_wait_done(&cb, 100);
+    assert_common_goes_on();
 }
 END_TEST
 
@@ -205,12 +217,9 @@ static void close_descriptors(void *unused)
 
 START_TEST(childs_close_leaves_the_parents_requests_alone)
 {
-    common = t_pipe();
-    t_submit_read(&cb, common.in, buf, 100, 0);
+    start_common();
     t_reap(t_child(close_descriptors, NULL));
-    t_assert_in_progress(&cb);
-    t_put(common.out, 0, 100);
-    t_wait_done(&cb, 100);
+    assert_common_goes_on();
 }
 END_TEST
 
@@ -223,8 +232,7 @@ START_TEST(vfork_childs_close_leaves_the_parents_requests_alone)
     pid_t child;
     int status;
 
-    common = t_pipe();
-    t_submit_read(&cb, common.in, buf, 100, 0);
+    start_common();
     child = vfork();
     if (!child) {
         close(common.in);
@@ -234,9 +242,7 @@ START_TEST(vfork_childs_close_leaves_the_parents_requests_alone)
     }
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert_int_eq(status, 0);
-    t_assert_in_progress(&cb);
-    t_put(common.out, 0, 100);
-    t_wait_done(&cb, 100);
+    assert_common_goes_on();
 }
 END_TEST
 
@@ -244,8 +250,7 @@ START_TEST(clones_close_leaves_the_parents_requests_alone)
 {
     pid_t child;
 
-    common = t_pipe();
-    t_submit_read(&cb, common.in, buf, 100, 0);
+    start_common();
     child = (pid_t) syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0L);
     if (!child) {
         close(common.in);
@@ -253,9 +258,7 @@ START_TEST(clones_close_leaves_the_parents_requests_alone)
         syscall(SYS_exit_group, 0);
     }
     t_reap(child);
-    t_assert_in_progress(&cb);
-    t_put(common.out, 0, 100);
-    t_wait_done(&cb, 100);
+    assert_common_goes_on();
 }
 END_TEST
 
@@ -263,17 +266,14 @@ START_TEST(bare_forks_close_leaves_the_parents_requests_alone)
 {
     pid_t child;
 
-    common = t_pipe();
-    t_submit_read(&cb, common.in, buf, 100, 0);
+    start_common();
     child = _Fork();
     if (!child) {
         close(common.in);
         syscall(SYS_exit_group, 0);
     }
     t_reap(child);
-    t_assert_in_progress(&cb);
-    t_put(common.out, 0, 100);
-    t_wait_done(&cb, 100);
+    assert_common_goes_on();
 }
 END_TEST
 
@@ -282,13 +282,11 @@ START_TEST(spawned_programs_run_while_requests_are_pending)
     char *const arguments[] = { "true", NULL };
     pid_t child;
 
-    common = t_pipe();
-    t_submit_read(&cb, common.in, buf, 100, 0);
+    start_common();
     ck_assert_int_eq(posix_spawnp(&child, "true", NULL, NULL, arguments, environ), 0);
     t_reap(child);
     ck_assert_int_eq(system("true"), 0);
-    t_put(common.out, 0, 100);
-    t_wait_done(&cb, 100);
+    assert_common_goes_on();
 }
 END_TEST
 

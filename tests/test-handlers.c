@@ -278,7 +278,7 @@ static void loop_on_error(int number, siginfo_t *info, void *context)
         ;
 }
 
-static void *be_looped(void *unused)
+static void *be_stopped(void *unused)
 {
     const struct aiocb *const list[] = { &pending };
 
@@ -289,47 +289,14 @@ static void *be_looped(void *unused)
 }
 
 /* The handler stays on top of the wait, which may have been the one that reaps for all. */
-START_TEST(handler_may_loop_on_aio_error)
-{
-    pthread_t looped, worker;
-
-    start();
-    t_handle(SIGALRM, loop_on_error, 0);
-    t_block(SIGALRM);
-    ck_assert_int_eq(pthread_create(&looped, NULL, be_looped, NULL), 0);
-    for (int i = 0; i < 20; i++)
-        t_moment();
-    ck_assert_int_eq(pthread_kill(looped, SIGALRM), 0);
-    t_until(atomic_load(&rings) == 1);
-    ck_assert_int_eq(pthread_create(&worker, NULL, work_on, NULL), 0);
-    for (int i = 0; i < 20; i++) {
-        assert_others_go_on();
-        make_all_calls();
-    }
-    atomic_store(&others_ended, true);
-    ck_assert_int_eq(pthread_join(worker, NULL), 0);
-    finish();
-    ck_assert_int_eq(pthread_join(looped, NULL), 0);
-}
-END_TEST
-
-static void stay_forever(int number, siginfo_t *info, void *context)
-{
-    (void) number, (void) info, (void) context;
-    atomic_fetch_add(&rings, 1);
-    while (!atomic_load(&others_ended))
-        t_moment();
-}
-
-/* As above, with a handler that makes no call of ours at all. */
-START_TEST(handler_that_stays_stops_nobody)
+static void stay_in(void (*handler)(int, siginfo_t *, void *))
 {
     pthread_t stopped, worker;
 
     start();
-    t_handle(SIGALRM, stay_forever, 0);
+    t_handle(SIGALRM, handler, 0);
     t_block(SIGALRM);
-    ck_assert_int_eq(pthread_create(&stopped, NULL, be_looped, NULL), 0);
+    ck_assert_int_eq(pthread_create(&stopped, NULL, be_stopped, NULL), 0);
     for (int i = 0; i < 20; i++)
         t_moment();
     ck_assert_int_eq(pthread_kill(stopped, SIGALRM), 0);
@@ -343,6 +310,25 @@ START_TEST(handler_that_stays_stops_nobody)
     ck_assert_int_eq(pthread_join(worker, NULL), 0);
     finish();
     ck_assert_int_eq(pthread_join(stopped, NULL), 0);
+}
+
+START_TEST(handler_may_loop_on_aio_error)
+{
+    stay_in(loop_on_error);
+}
+END_TEST
+
+static void stay_forever(int number, siginfo_t *info, void *context)
+{
+    (void) number, (void) info, (void) context;
+    atomic_fetch_add(&rings, 1);
+    while (!atomic_load(&others_ended))
+        t_moment();
+}
+
+START_TEST(handler_that_makes_no_call_stops_nobody)
+{
+    stay_in(stay_forever);
 }
 END_TEST
 
@@ -391,7 +377,7 @@ static void add_handlers(TCase *tests)
     tcase_add_test(tests, handler_may_leave_by_siglongjmp);
     tcase_add_test(tests, handler_may_leave_a_list_wait_by_siglongjmp);
     tcase_add_test(tests, handler_may_loop_on_aio_error);
-    tcase_add_test(tests, handler_that_stays_stops_nobody);
+    tcase_add_test(tests, handler_that_makes_no_call_stops_nobody);
 }
 
 static void add_cancellation(TCase *tests)

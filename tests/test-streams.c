@@ -32,13 +32,8 @@ static void read_when_ready(int fd, ssize_t result, void (*ready)(int))
 
 START_TEST(read_pends_until_there_is_data)
 {
-    struct t_pair pairs[] = { t_pipe(),
-                              t_fifo(),
-                              t_socketpair(SOCK_STREAM),
-                              t_tcp(),
-                              t_pty(),
-                              t_socketpair(SOCK_DGRAM),
-                              t_socketpair(SOCK_SEQPACKET) };
+    struct t_pair pairs[] = { t_pipe(), t_fifo(), t_socketpair(SOCK_STREAM), t_tcp(), t_pty(),
+                              t_socketpair(SOCK_DGRAM), t_socketpair(SOCK_SEQPACKET) };
 
     for (size_t i = 0; i < T_COUNT(pairs); i++) {
         memset(buf, 0, 100);
@@ -391,7 +386,6 @@ START_TEST(copies_of_a_descriptor_each_have_their_reads)
 }
 END_TEST
 
-/* A thousand bytes written one by one wake nobody who waits for more than there is. */
 START_TEST(stream_is_used_again_and_again)
 {
     struct t_pair p = t_socketpair(SOCK_STREAM);
