@@ -11,11 +11,10 @@
  */
 #include "engine_pool.h"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "file.h"
+#include "transfer.h"
 
 /*
  * One thread writes best to one file, whose inode lock a second would only wait for, and keeps
@@ -104,54 +103,6 @@ void paio_pool_configure(unsigned threads, unsigned idle_seconds)
     if (idle_seconds)
         pool.idle_seconds = idle_seconds;
     pthread_mutex_unlock(&pool.lock);
-}
-
-/* The system calls themselves: none of these threads is ever canceled. */
-static ssize_t call(const struct paio_operation *o)
-{
-    char *buffer = (char *) o->buffer + o->done;
-    size_t length = o->length - o->done;
-    off_t offset = o->offset + (off_t) o->done;
-    ssize_t n;
-
-    switch (o->code) {
-    case PAIO_FSYNC:
-        return syscall(SYS_fsync, o->fd);
-    case PAIO_FDATASYNC:
-        return syscall(SYS_fdatasync, o->fd);
-    case PAIO_READ:
-        n = o->stream ? -1 : syscall(SYS_pread64, o->fd, buffer, length, offset);
-        return o->stream || (n < 0 && errno == ESPIPE) ? syscall(SYS_read, o->fd, buffer, length)
-                                                       : n;
-    default:
-        n = o->stream ? -1 : syscall(SYS_pwrite64, o->fd, buffer, length, offset);
-        return o->stream || (n < 0 && errno == ESPIPE) ? syscall(SYS_write, o->fd, buffer, length)
-                                                       : n;
-    }
-}
-
-/* What became of a descriptor that is not the file any more: it was closed unseen. */
-static int changed(int fd)
-{
-    struct paio_descriptor *descriptor = paio_descriptor_find(fd);
-
-    if (descriptor)
-        paio_descriptor_forget(descriptor);
-    return fcntl(fd, F_GETFD) < 0 ? EBADF : ECANCELED;
-}
-
-/* Bytes in all, or -errno. What has moved already is not lost by an error that follows. */
-static ssize_t perform(struct paio_operation *o)
-{
-    ssize_t n;
-
-    if (paio_identity_holds(o->fd, &o->identity))
-        n = call(o);
-    else
-        n = -1, errno = changed(o->fd);
-    if (n < 0)
-        return o->done ? (ssize_t) o->done : -errno;
-    return (ssize_t) o->done + n;
 }
 
 static void offer(struct paio_flow *flow, enum paio_class class)
@@ -290,7 +241,7 @@ static void serve(void)
     ssize_t result;
 
     pthread_mutex_unlock(&pool.lock);
-    result = perform(operation);
+    result = paio_transfer(operation);
     atomic_store_explicit(&self->fd, -1, memory_order_release);
     operation->complete(operation, result);
     pool.attend(false);
@@ -491,47 +442,19 @@ bool paio_pool_busy(void)
     return busy;
 }
 
-enum entry { INSIDE, OUTSIDE, UNKNOWN };
-
-/* Is the thread asleep in a system call on fd? /proc/PID/task/TID/syscall: "17 0x5 …". */
-static enum entry in_system_call(pid_t thread, int fd)
-{
-    char path[64], text[64];
-    unsigned long argument;
-    long number;
-    ssize_t n;
-    int proc;
-
-    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", (int) thread);
-    proc = open(path, O_RDONLY | O_CLOEXEC);
-    if (proc < 0)
-        return UNKNOWN;
-    n = read(proc, text, sizeof text - 1);
-    syscall(SYS_close, proc);
-    if (n <= 0)
-        return UNKNOWN;
-    text[n] = '\0';
-    if (sscanf(text, "%ld %lx", &number, &argument) != 2 || (int) argument != fd)
-        return OUTSIDE;
-    return number == SYS_pread64 || number == SYS_pwrite64 || number == SYS_read ||
-           number == SYS_write || number == SYS_fsync || number == SYS_fdatasync
-               ? INSIDE
-               : OUTSIDE;
-}
-
 /* Has every operation begun on fd entered the system call that uses it? */
-static enum entry transfers_entered(int fd)
+static enum paio_entry transfers_entered(int fd)
 {
-    enum entry entry = INSIDE;
+    enum paio_entry entry = PAIO_INSIDE;
 
     pthread_mutex_lock(&pool.lock);
-    for (struct paio_link *l = pool.workers.next; l != &pool.workers && entry == INSIDE;
+    for (struct paio_link *l = pool.workers.next; l != &pool.workers && entry == PAIO_INSIDE;
          l = l->next) {
         const struct worker *each = paio_container(l, struct worker, all);
         pid_t thread = atomic_load_explicit(&each->thread, memory_order_relaxed);
 
         if (atomic_load_explicit(&each->fd, memory_order_acquire) == fd)
-            entry = thread ? in_system_call(thread, fd) : OUTSIDE;
+            entry = thread ? paio_transfer_entered(thread, fd) : PAIO_OUTSIDE;
     }
     pthread_mutex_unlock(&pool.lock);
     return entry;
@@ -540,11 +463,11 @@ static enum entry transfers_entered(int fd)
 void paio_pool_wait_transfers(int fd)
 {
     const struct timespec pause = { .tv_nsec = 50000 };
-    enum entry entry;
+    enum paio_entry entry;
 
     /* Without /proc, or a descriptor to read it by, a thread is given 10 ms to enter. */
-    for (unsigned i = 0; (entry = transfers_entered(fd)) != INSIDE; i++) {
-        if (entry == UNKNOWN && i >= 200)
+    for (unsigned i = 0; (entry = transfers_entered(fd)) != PAIO_INSIDE; i++) {
+        if (entry == PAIO_UNKNOWN && i >= 200)
             return;
         nanosleep(&pause, NULL);
     }
