@@ -47,7 +47,7 @@ static int submit(struct aiocb *cb, enum paio_code code)
     if (error || paio_submit_inline(&call, &done, &error))
         return answer(error);
     paio_dispatch_look(&call);
-    if (paio_dispatch_quick(&call))
+    if (paio_dispatch_quick(&call, done))
         return 0;
     paio_signals_block(&saved);
     paio_dispatch_settle();

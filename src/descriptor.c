@@ -235,6 +235,8 @@ static uint32_t refresh(struct paio_descriptor *descriptor, int fd)
     } else if (look.kind == PAIO_KIND_REGULAR) {
         if (!(look.flags & (O_DIRECT | O_PATH)))
             bits |= PAIO_BUFFERED;
+        if (!(look.flags & (O_DIRECT | O_PATH | O_SYNC | O_DSYNC | O_APPEND)))
+            bits |= PAIO_LAZY;
         if (fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC && S_ISREG(look.identity.type))
             bits |= PAIO_MEMORY;
     }

@@ -31,9 +31,11 @@ static ssize_t read_at(int fd, void *buffer, size_t length, off_t offset, int fl
     return syscall(SYS_preadv2, fd, &vector, 1, offset, 0, flags);
 }
 
-static ssize_t write_at(int fd, const void *buffer, size_t length, off_t offset)
+static ssize_t write_at(int fd, const void *buffer, size_t length, off_t offset, int flags)
 {
-    return syscall(SYS_pwrite64, fd, buffer, length, offset);
+    struct iovec vector = { (void *) (uintptr_t) buffer, length };
+
+    return syscall(SYS_pwritev2, fd, &vector, 1, offset, 0, flags);
 }
 
 /*
@@ -75,8 +77,33 @@ static ssize_t write_memory(const struct aiocb *cb)
 
     if (flags < 0 || flags & O_APPEND || !within_limit(cb))
         return -EAGAIN;
-    n = write_at(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset);
+    n = write_at(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset, 0);
     return n < 0 ? -errno : n;
+}
+
+/*
+ * Writes what the page cache can take without waiting; XFS, Btrfs and block devices have that. Bytes,
+ * or -EAGAIN with *done bytes written, or another error, which the slower way will find out for itself.
+ */
+static ssize_t write_cached(const struct aiocb *cb, size_t *done)
+{
+    ssize_t n;
+
+    if (!within_limit(cb))
+        return -EAGAIN;
+    n = write_at(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset,
+                 RWF_NOWAIT);
+    if (n < 0)
+        return -errno;
+    *done = (size_t) n;
+    return *done == cb->aio_nbytes ? n : -EAGAIN;
+}
+
+/* May a write be done before the call returns? Not if another one on the descriptor is to be first. */
+static bool may_write(const struct paio_descriptor *descriptor, uint32_t memory)
+{
+    return (memory & (PAIO_LAZY | PAIO_NO_NOWAIT | PAIO_NO_NOWAIT_WRITE)) == PAIO_LAZY &&
+           !atomic_load(&descriptor->requests);
 }
 
 ssize_t paio_dispatch_inline(const struct paio_call *call, size_t *done)
@@ -95,13 +122,16 @@ ssize_t paio_dispatch_inline(const struct paio_call *call, size_t *done)
         n = call->code == PAIO_READ ? read_cached(cb, 0, done) : write_memory(cb);
     else if (call->code == PAIO_READ && (memory & (PAIO_BUFFERED | PAIO_NO_NOWAIT)) == PAIO_BUFFERED)
         n = read_cached(cb, RWF_NOWAIT, done);
+    else if (call->code == PAIO_WRITE && may_write(descriptor, memory))
+        n = write_cached(cb, done);
     else
         return -EAGAIN;
     errno = saved;
     if (n >= 0)
         return n;
     if (n == -EOPNOTSUPP)
-        paio_descriptor_learn(descriptor, PAIO_NO_NOWAIT);
+        paio_descriptor_learn(descriptor, call->code == PAIO_READ ? PAIO_NO_NOWAIT
+                                                                  : PAIO_NO_NOWAIT_WRITE);
     else if (n != -EAGAIN)
         paio_descriptor_forget(descriptor);
     return -EAGAIN;
@@ -392,7 +422,7 @@ static bool attended(const struct paio_flow *flow)
     return paio_pool_saturated(flow, PAIO_CLASS_WRITE) || paio_pool_attended();
 }
 
-bool paio_dispatch_quick(const struct paio_call *call)
+bool paio_dispatch_quick(const struct paio_call *call, size_t done)
 {
     struct paio_file *file = is_plain_write(call) ? paio_file_try(call->descriptor, &call->look)
                                                   : NULL;
@@ -405,7 +435,7 @@ bool paio_dispatch_quick(const struct paio_call *call)
     flow = &file->flow[PAIO_CLASS_WRITE];
     request = attended(flow) ? paio_request_try(call->cb) : NULL;
     if (request) {
-        compose(request, call, 0);
+        compose(request, call, done);
         commit(call);
         paio_inbox_put(request, file);
         /* See inbox.c: if nobody is at work any more, nobody may come to look. */

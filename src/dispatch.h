@@ -39,9 +39,9 @@ struct paio_call {
 void paio_dispatch_look(struct paio_call *call);
 
 /*
- * Carries a read out in the caller if the page cache (or memory) can serve it, and a small write
- * to memory: bytes, or -EAGAIN, and *done bytes have been read already. Says nothing to anyone.
- * Takes no lock. Leaves errno alone.
+ * Carries a request out in the caller if the page cache (or memory) can serve it without waiting:
+ * bytes, or -EAGAIN, and *done bytes have been transferred already. Says nothing to anyone. Takes
+ * no lock. Leaves errno alone.
  */
 ssize_t paio_dispatch_inline(const struct paio_call *call, size_t *done);
 
@@ -56,7 +56,7 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
  * blocking signals, if there is a thread of the pool that will find it and put it in order: the one
  * that writes to the file just now, or an idle one. False: nothing has happened.
  */
-bool paio_dispatch_quick(const struct paio_call *call);
+bool paio_dispatch_quick(const struct paio_call *call, size_t done);
 
 /* Submits what is in batch. Signals blocked. */
 void paio_dispatch_flush(struct paio_batch *batch);

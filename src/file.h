@@ -34,6 +34,8 @@ enum {
     PAIO_BUFFERED = 2,  /* a regular file, not O_DIRECT */
     PAIO_MEMORY = 4,    /* on tmpfs: no device to wait for, and no RWF_NOWAIT */
     PAIO_NO_NOWAIT = 8, /* its filesystem has no RWF_NOWAIT */
+    PAIO_LAZY = 16,     /* PAIO_BUFFERED, and writes are done when the page cache has them */
+    PAIO_NO_NOWAIT_WRITE = 32, /* its filesystem has no RWF_NOWAIT for buffered writes */
 };
 
 struct paio_stream;

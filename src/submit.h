@@ -25,7 +25,7 @@ static inline int paio_submit_check(const struct paio_call *call)
 
 /*
  * Serves the call in the caller: true, and *error is 0 or -EAGAIN (it cannot be notified).
- * False: it has to be accepted, with *done bytes read already.
+ * False: it has to be accepted, with *done bytes transferred already.
  */
 static inline bool paio_submit_inline(const struct paio_call *call, size_t *done, int *error)
 {

@@ -139,6 +139,24 @@ START_TEST(appends_of_a_list_keep_their_order)
 }
 END_TEST
 
+/* The second could be done in the caller, where the filesystem writes without waiting. */
+START_TEST(small_write_does_not_overtake_a_large_one)
+{
+    static const char last[] = "written last";
+    char found[sizeof(last)];
+    int fd = t_cached_file(SIZE);
+
+    for (int i = 0; i < 100; i++) {
+        t_submit_write(&cbs[0], fd, buf, SIZE, 0);
+        t_submit_write(&cbs[1], fd, last, sizeof(last), SIZE - sizeof(last));
+        t_wait_done(&cbs[0], SIZE);
+        t_wait_done(&cbs[1], sizeof(last));
+        ck_assert_int_eq(pread(fd, found, sizeof(last), SIZE - sizeof(last)), sizeof(last));
+        ck_assert_str_eq(found, last);
+    }
+}
+END_TEST
+
 /* O_APPEND is looked for at every write, not only when the descriptor is first seen. */
 START_TEST(descriptor_that_becomes_appending_keeps_the_order)
 {
@@ -381,6 +399,7 @@ static void add_appends(TCase *tests)
     tcase_add_test(tests, direct_appends_keep_their_order);
     tcase_add_test(tests, appends_of_a_list_keep_their_order);
     tcase_add_test(tests, descriptor_that_becomes_appending_keeps_the_order);
+    tcase_add_test(tests, small_write_does_not_overtake_a_large_one);
 }
 
 static void add_streams(TCase *tests)
