@@ -187,6 +187,12 @@ static const struct paio_engine *choose(const struct aiocb *cb, enum paio_code c
     return kernel;
 }
 
+const struct paio_engine *paio_dispatch_engine(const struct paio_call *call)
+{
+    return choose(call->cb, call->code, &call->look,
+                  atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed));
+}
+
 static enum paio_lane lane_of(enum paio_code code, const struct paio_look *look)
 {
     if (paio_settings.descriptor_order)
@@ -353,8 +359,7 @@ static void compose(struct paio_request *request, const struct paio_call *call, 
 {
     fill(request, call, done);
     request->descriptor = call->descriptor;
-    request->chosen = choose(call->cb, call->code, &call->look,
-                             atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed));
+    request->chosen = paio_dispatch_engine(call);
 }
 
 /* From here on the request is in flight. */

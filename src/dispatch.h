@@ -38,6 +38,9 @@ struct paio_call {
 /* Looks at the descriptor of the call, which has gone past paio_dispatch_inline. */
 void paio_dispatch_look(struct paio_call *call);
 
+/* The engine that a call with a descriptor and a look at it starts on, if it is not done inline. */
+const struct paio_engine *paio_dispatch_engine(const struct paio_call *call);
+
 /*
  * Carries a request out in the caller if the page cache (or memory) can serve it without waiting:
  * bytes, or -EAGAIN, and *done bytes have been transferred already. Says nothing to anyone. Takes

@@ -18,6 +18,7 @@
 #include "engine_stream.h"
 #include "inbox.h"
 #include "order.h"
+#include "probes.h"
 #include "process.h"
 #include "stats.h"
 #include "waiter.h"
@@ -54,6 +55,8 @@ static void publish(struct paio_request *request, ssize_t result)
         paio_stats_count(PAIO_STAT_CANCELED);
     else
         paio_stats_done(request->operation.code, way_of(&request->operation), request->accepted);
+    PAIO_PROBE_COMPLETE(cb, request->operation.code, request->operation.fd, result,
+                        way_of(&request->operation));
     paio_stats_outstanding(-1);
     atomic_fetch_sub(&request->descriptor->requests, 1);
     atomic_store_explicit(&request->publication, PAIO_PUBLISHING, memory_order_release);
@@ -208,12 +211,14 @@ unsigned paio_dispatch_reap(void)
     return count;
 }
 
-/* Publishes what nobody waits for yet. */
-static void publish_fresh(const struct paio_call *call, ssize_t result, uint64_t began)
+/* Publishes what nobody waits for yet. gcc takes the probe for a lot of code: hence the attribute. */
+static inline __attribute__((always_inline)) void
+publish_fresh(const struct paio_call *call, ssize_t result, uint64_t began)
 {
     uint64_t error = result < 0 ? (uint64_t) (uint32_t) -result : 0;
 
     paio_stats_done(call->code, PAIO_WAY_INLINE, began);
+    PAIO_PROBE_COMPLETE(call->cb, call->code, call->cb->aio_fildes, result, PAIO_WAY_INLINE);
     call->cb->__return_value = result < 0 ? -1 : result;
     /* Release: pairs with the acquire of aio_error in whichever thread calls it. */
     atomic_store_explicit(paio_status(call->cb), error, memory_order_release);

@@ -139,16 +139,17 @@ static void reset(void)
 
 static void start(void)
 {
-    char reason[48] = "";
+    char *reason = paio_settings.reason;
     int error = 0;
 
     reset();
     read_environment();
     paio_settings.owner = getpid();
+    reason[0] = '\0';
     if (!paio_settings.kernel_wanted)
-        snprintf(reason, sizeof reason, "LIBPOSIX_AIO_ENGINE=pool");
+        snprintf(reason, sizeof paio_settings.reason, "LIBPOSIX_AIO_ENGINE=pool");
     else if ((error = paio_kernel_start()) < 0)
-        snprintf(reason, sizeof reason, "kernel AIO: %s", strerrorname_np(-error));
+        snprintf(reason, sizeof paio_settings.reason, "kernel AIO: %s", strerrorname_np(-error));
     paio_settings.kernel = paio_settings.kernel_wanted && !error;
     paio_settings.buffered = paio_settings.kernel && read_number("/proc/sys/fs/aio-buffered") == 1;
     paio_stats_start(paio_settings.kernel ? "kernel" : "pool", reason);

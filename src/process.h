@@ -15,6 +15,7 @@ struct paio_settings {
     bool kernel_forced;     /* LIBPOSIX_AIO_ENGINE=kernel */
     bool kernel;            /* kernel AIO works */
     bool buffered;          /* io_submit of buffered files does not block: fs.aio-buffered is 1 */
+    char reason[48];        /* why it is not used, or empty */
     pid_t owner;            /* the process that all of this belongs to */
 };
 

@@ -85,6 +85,13 @@ static inline void paio_stats_done(unsigned code, enum paio_way way, uint64_t ac
 bool paio_stats_read(const struct paio_stats *stats, unsigned number, char *name, size_t size,
                      uint64_t *value);
 
+/*
+ * The latency, in nanoseconds, that so many of a thousand requests of the operation (0: read, 1:
+ * write, 2: fsync) did not exceed; 0 if there was none.
+ */
+uint64_t paio_stats_percentile(const struct paio_stats *stats, unsigned operation,
+                               unsigned per_mille);
+
 /* Maps a statistics file for reading, or NULL with errno (EINVAL: it is none). */
 const struct paio_stats *paio_stats_open(const char *path);
 

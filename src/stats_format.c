@@ -33,7 +33,8 @@ static uint64_t latency_of(unsigned step)
     return ((uint64_t) 1 << power) + ((uint64_t) (part + 1) << (power - 3));
 }
 
-static uint64_t percentile(const struct paio_stats *stats, unsigned operation, unsigned per_mille)
+uint64_t paio_stats_percentile(const struct paio_stats *stats, unsigned operation,
+                               unsigned per_mille)
 {
     const _Atomic uint64_t *latency = stats->latency[operation];
     uint64_t total = 0, seen = 0;
@@ -67,13 +68,14 @@ bool paio_stats_read(const struct paio_stats *stats, unsigned number, char *name
     if (operation >= PAIO_STAT_OPERATIONS)
         return false;
     snprintf(name, size, "%s.latency.%s", operations[operation], percentiles[number].name);
-    *value = percentile(stats, operation, percentiles[number].per_mille);
+    *value = paio_stats_percentile(stats, operation, percentiles[number].per_mille);
     return true;
 }
 
 const struct paio_stats *paio_stats_open(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* It may be no such file at all: a FIFO must not block, a terminal not be taken. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     void *map = MAP_FAILED;
     struct stat st;
 

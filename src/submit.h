@@ -6,6 +6,7 @@
 #define PAIO_SUBMIT_H
 
 #include "dispatch.h"
+#include "probes.h"
 #include "process.h"
 #include "stats.h"
 
@@ -30,8 +31,10 @@ static inline int paio_submit_check(const struct paio_call *call)
 static inline bool paio_submit_inline(const struct paio_call *call, size_t *done, int *error)
 {
     uint64_t began = paio_stats_accepted();
-    ssize_t n = paio_dispatch_inline(call, done);
+    ssize_t n;
 
+    PAIO_PROBE_SUBMIT(call->cb, call->code);
+    n = paio_dispatch_inline(call, done);
     if (n < 0)
         return false;
     *error = paio_finish_in_caller(call, n, began);

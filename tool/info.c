@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * posix-aio info: what the kernel offers, and which way requests go.
+ */
+#include "info.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "posix-aio.h"
+#include "process.h"
+#include "tool.h"
+
+void info_line(const char *name, const char *format, ...)
+{
+    va_list arguments;
+
+    printf("%-16s  ", name);
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    putchar('\n');
+}
+
+void info_settings(void)
+{
+    static const char *const names[] = { "LIBPOSIX_AIO_ENGINE", "LIBPOSIX_AIO_ORDER" };
+    const char *engine = posix_aio_engine(), *reason = paio_settings.reason;
+
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (getenv(names[i]))
+            info_line("environment", "%s=%s", names[i], getenv(names[i]));
+    info_line("engine", "%s%s%s%s", engine, *reason ? " (" : "", reason, *reason ? ")" : "");
+}
+
+int tool_info(int argc, char *argv[])
+{
+    int status = TOOL_OK, first = 1;
+
+    if (argc > 1 && strcmp(argv[1], "--help") == 0)
+        return tool_help();
+    if (argc > 1 && strcmp(argv[1], "--") == 0)
+        first = 2;
+    else if (argc > 1 && argv[1][0] == '-' && argv[1][1])
+        return tool_misused(TOOL_USAGE, "info has no option %s", argv[1]);
+    if (argc > first + 1)
+        return tool_misused(TOOL_USAGE, "info takes one FILE");
+    /* This program is not what LIBPOSIX_AIO_STATS is meant for. */
+    unsetenv("LIBPOSIX_AIO_STATS");
+    posix_aio_engine(); /* starts the library: its settings are needed from here on */
+    if (argc > first) {
+        status = info_file(argv[first]);
+    } else {
+        info_kernel();
+        info_settings();
+        info_ways();
+    }
+    return tool_flush() == TOOL_OK ? status : TOOL_FAILED;
+}
