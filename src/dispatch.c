@@ -307,15 +307,32 @@ void paio_dispatch_to_pool(struct paio_request *request, enum paio_class class)
 
     prepare_for_pool(request, class);
     paio_engine_pool.submit(&operation, 1);
+    paio_completion_wake();
+}
+
+/* The completion thread is woken when the engine has them: what it does not see it does not mind. */
+static void flush_pool(struct paio_batch *batch)
+{
+    if (!batch->pool.count)
+        return;
+    paio_engine_pool.submit(batch->pool.operations, batch->pool.count);
+    batch->pool.count = 0;
+    paio_completion_wake();
+}
+
+static void flush_kernel(struct paio_batch *batch)
+{
+    if (!batch->kernel.count)
+        return;
+    give(&paio_engine_kernel, batch->kernel.operations, batch->kernel.count);
+    batch->kernel.count = 0;
+    paio_completion_wake();
 }
 
 void paio_dispatch_flush(struct paio_batch *batch)
 {
-    if (batch->kernel.count)
-        give(&paio_engine_kernel, batch->kernel.operations, batch->kernel.count);
-    if (batch->pool.count)
-        paio_engine_pool.submit(batch->pool.operations, batch->pool.count);
-    batch->kernel.count = batch->pool.count = 0;
+    flush_kernel(batch);
+    flush_pool(batch);
 }
 
 static void start(struct paio_request *request, struct paio_batch *batch)
@@ -325,15 +342,17 @@ static void start(struct paio_request *request, struct paio_batch *batch)
     if (request->chosen == &paio_engine_pool) {
         prepare_for_pool(request, operation->class);
         batch->pool.operations[batch->pool.count++] = operation;
+        if (batch->pool.count == PAIO_BATCH)
+            flush_pool(batch);
     } else if (request->chosen == &paio_engine_stream) {
         operation->complete = paio_finish_now;
         give(&paio_engine_stream, &operation, 1);
     } else {
         operation->complete = paio_finish_later;
         batch->kernel.operations[batch->kernel.count++] = operation;
+        if (batch->kernel.count == PAIO_BATCH)
+            flush_kernel(batch);
     }
-    if (batch->kernel.count == PAIO_BATCH || batch->pool.count == PAIO_BATCH)
-        paio_dispatch_flush(batch);
 }
 
 void paio_dispatch_start(struct paio_link *requests)
@@ -351,7 +370,6 @@ void paio_dispatch_start(struct paio_link *requests)
         start(paio_request_of(operation), &batch);
     }
     paio_dispatch_flush(&batch);
-    paio_completion_wake();
 }
 
 /* Makes a request of the call, with everything but its file. */
@@ -385,7 +403,8 @@ static void start_fresh(struct paio_request *request, struct paio_batch *batch)
         return;
     }
     start(request, batch);
-    paio_completion_wake();
+    /* Each is to find a thread: paio_pool_able starts one only if there is none without work. */
+    flush_pool(batch);
 }
 
 int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_batch *batch)
@@ -424,7 +443,7 @@ static bool is_plain_write(const struct paio_call *call)
 /* Will a thread look into the inbox that does the file's writes, or has nothing else to do? */
 static bool attended(const struct paio_flow *flow)
 {
-    return paio_pool_saturated(flow, PAIO_CLASS_WRITE) || paio_pool_attended();
+    return paio_pool_writes(flow) || paio_pool_attended();
 }
 
 bool paio_dispatch_quick(const struct paio_call *call, size_t done)
@@ -444,7 +463,7 @@ bool paio_dispatch_quick(const struct paio_call *call, size_t done)
         commit(call);
         paio_inbox_put(request, file);
         /* See inbox.c: if nobody is at work any more, nobody may come to look. */
-        if (paio_pool_saturated(flow, PAIO_CLASS_WRITE) || paio_pool_ring()) {
+        if (paio_pool_writes(flow) || paio_pool_ring()) {
             paio_completion_wake();
             return true;
         }

@@ -7,7 +7,7 @@
  * A class starts with a few threads (see `classes`), gets one more whenever a tick passes in
  * which work was queued and none begun, and loses those that were idle for idle_seconds.
  *
- * Locks: pool.lock (p) guards everything. It is a leaf.
+ * Locks: pool.lock (p) guards everything. Only the lock of paio_permanent is taken under it.
  */
 #include "engine_pool.h"
 
@@ -331,9 +331,9 @@ static bool start_thread(enum paio_class class)
     return true;
 }
 
-bool paio_pool_saturated(const struct paio_flow *flow, enum paio_class class)
+bool paio_pool_writes(const struct paio_flow *flow)
 {
-    return atomic_load(&flow->running) >= classes[class].share;
+    return atomic_load(&flow->running);
 }
 
 bool paio_pool_attended(void)
@@ -362,6 +362,8 @@ static struct worker *hand_over(enum paio_class class)
 
     if (paio_list_empty(&pool.class[class].ready) || link == &pool.class[class].idle)
         return NULL;
+    if (self && self->link.next && self->class == class)
+        link = &self->link; /* it is awake, and is looking for work */
     worker = paio_container(link, struct worker, link);
     paio_list_remove(link);
     pool.class[class].working++;

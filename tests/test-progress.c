@@ -259,6 +259,59 @@ START_TEST(sync_behind_a_held_read_notifies)
 }
 END_TEST
 
+/* A list that begins with slow requests and then keeps the caller busy for a fifth of a second. */
+enum { SLOW = 16, CACHED = 30000 };
+
+static struct aiocb list_cbs[SLOW + CACHED], *list[SLOW + CACHED];
+
+static void submit_long_list(unsigned slow)
+{
+    size_t count = t_scale(CACHED);
+    int cached = t_cached_file(65536);
+
+    for (size_t i = 0; i < count; i++)
+        t_prepare(&list_cbs[slow + i], cached, buf, 65536, 0);
+    for (size_t i = 0; i < slow + count; i++) {
+        list_cbs[i].aio_lio_opcode = list_cbs[i].aio_lio_opcode == LIO_WRITE ? LIO_WRITE : LIO_READ;
+        list[i] = &list_cbs[i];
+    }
+    ck_assert_int_eq(lio_listio(LIO_NOWAIT, list, (int) (slow + count), NULL), 0);
+}
+
+START_TEST(read_behind_hung_ones_of_a_long_list_is_done)
+{
+    int hung = t_slow_file(0, SIZE, O_RDWR), good = t_slow_file(1, SIZE, O_RDWR);
+    static unsigned char bytes[SLOW][100];
+
+    slowfs_hold(SLOWFS_READ, 2);
+    for (int i = 0; i < 9; i++)
+        t_prepare(&list_cbs[i], i < 8 ? hung : good, bytes[i], 100, i * 100);
+    submit_long_list(9);
+    t_until(aio_error(&list_cbs[8]) == 0);
+    slowfs_release(SLOWFS_READ, 2);
+    for (int i = 0; i < 9; i++)
+        t_wait_done(&list_cbs[i], 100);
+}
+END_TEST
+
+START_TEST(write_before_a_hung_one_of_a_long_list_is_told)
+{
+    int fd = t_slow_file(0, SIZE, O_RDWR);
+
+    slowfs_hold(SLOWFS_WRITE, 3);
+    for (int i = 0; i < 4; i++) {
+        t_prepare(&list_cbs[i], fd, buf, 100, i * 100);
+        list_cbs[i].aio_lio_opcode = LIO_WRITE;
+    }
+    submit_long_list(4);
+    slowfs_release(SLOWFS_WRITE, 2);
+    t_wait_done(&list_cbs[1], 100);
+    slowfs_release(SLOWFS_WRITE, 1);
+    for (int i = 0; i < 4; i++)
+        t_wait_done(&list_cbs[i], 100);
+}
+END_TEST
+
 static void add_progress(TCase *tests)
 {
     tcase_add_test(tests, cached_read_notifies);
@@ -280,6 +333,8 @@ static void add_slow(TCase *tests)
 {
     tcase_add_test(tests, held_requests_notify_when_they_are_released);
     tcase_add_test(tests, sync_behind_a_held_read_notifies);
+    tcase_add_test(tests, read_behind_hung_ones_of_a_long_list_is_done);
+    tcase_add_test(tests, write_before_a_hung_one_of_a_long_list_is_told);
 }
 
 /* Memory that another thread fills is looked at without asking anybody. */
