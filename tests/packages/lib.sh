@@ -69,7 +69,7 @@ unprivileged() {
     if [ "$(id -u)" = 0 ]; then
         chown -R nobody:nogroup "$directory"
         (cd "$directory" && offline setpriv --reuid=nobody --regid=nogroup --clear-groups \
-            env HOME="$directory" USER=nobody LOGNAME=nobody "$@")
+            env HOME="$directory" USER=nobody LOGNAME=nobody PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@")
     else
         (cd "$directory" && offline env HOME="$directory" "$@")
     fi
