@@ -28,7 +28,7 @@ test_root() {
     ok "the installed files are the packages'" inside dpkg --verify "${packages[@]}"
     ok "the program runs, and is of that version" program_is "$(upstream_version)"
     ok "the dynamic linker knows the library" linker_knows
-    ok "a program starts with the library in front" inside env LD_PRELOAD=libposix-aio.so.1 /bin/true
+    ok "a program starts with the library in front" library_in_front
     list_root >"$work/installed"
     ok "the packages had put something there" at_least 15 "$(comm -13 "$work/before" "$work/installed" | grep -c posix)"
     ok "removes" apt remove "${packages[@]}"
@@ -92,6 +92,10 @@ version_is() {
 program_is() { equal "$(inside posix-aio --version)" "posix-aio $1"; }
 
 linker_knows() { inside ldconfig -p | grep -q '^[[:space:]]libposix-aio[.]so[.]1 .* => /'; }
+
+library_in_front() {
+    inside env LD_PRELOAD=libposix-aio.so.1 cat /proc/self/maps | grep -q '/libposix-aio[.]so[.]1'
+}
 
 # nothing_of_ours GREP_ARGUMENT...: no file with the project's name but those that grep finds
 nothing_of_ours() {
