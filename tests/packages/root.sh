@@ -129,6 +129,6 @@ autopkgtests() {
     say "  (autopkgtest: $((SECONDS - begun)) s)"
     sed 's/^/  /' "$tree/summary"
     sed 's/^/  /' "$tree"/results/*-stdout
-    [ $status = 0 ] || { tail -n 40 "$tree/log"; return 1; }
+    [ $status = 0 ] || { tail -n 20 "$tree"/results/*-stderr; tail -n 5 "$tree/log"; return 1; }
     equal "$(grep -c ' PASS' "$tree/summary")" "$(grep -c '^Tests:' "$PROJECT/debian/tests/control")"
 }
