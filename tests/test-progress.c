@@ -109,6 +109,22 @@ START_TEST(stream_read_notifies)
 }
 END_TEST
 
+/* The threads have come to rest, or ended, by the time that the data comes: some are to be up again. */
+START_TEST(stream_read_notifies_after_a_long_time)
+{
+    struct t_pair pairs[] = { t_pipe(), t_socketpair(SOCK_STREAM), t_pty(), t_fifo() };
+
+    for (size_t i = 0; i < T_COUNT(pairs); i++) {
+        double begin = t_now();
+
+        submit_signaled(aio_read, pairs[i].in, buf, 100);
+        t_until(t_now() > begin + 1.5);
+        t_put(pairs[i].out, 0, 100);
+        assert_told(100);
+    }
+}
+END_TEST
+
 START_TEST(stream_write_of_many_pieces_goes_on)
 {
     struct t_pair pairs[] = { t_pipe(), t_socketpair(SOCK_STREAM), t_pty(), t_fifo() };
@@ -321,6 +337,7 @@ static void add_progress(TCase *tests)
     tcase_add_test(tests, direct_write_of_a_hole_notifies);
     tcase_add_test(tests, sync_notifies);
     tcase_add_test(tests, stream_read_notifies);
+    tcase_add_test(tests, stream_read_notifies_after_a_long_time);
     tcase_add_test(tests, stream_write_of_many_pieces_goes_on);
     tcase_add_test(tests, queued_appends_are_all_written);
     tcase_add_test(tests, queued_stream_writes_are_all_transferred);

@@ -33,7 +33,8 @@ programs_run_on_the_library() {
     ok "and the reason is known" says <("$tool" stat "$work/stats") "engine.reason LIBPOSIX_AIO_ENGINE=pool"
     (cd "$work" && on --stats "$plain" exit)
     ok "--stats alone makes a file for the process" [ "$(sum read. "$work"/posix-aio.[0-9]*)" = 30 ]
-    (cd "$work" && on --quiet --stats=here sh -c "cd / && exec '$plain' exit")
+    mkdir "$work/another"
+    (cd "$work" && on --quiet --stats=here sh -c "cd '$work/another' && exec '$plain' exit")
     ok "a relative name means this directory" [ "$(sum read. "$work/here")" = 30 ]
 }
 

@@ -132,14 +132,11 @@ misused() {
     fi
 }
 
-# Rows of rates: what they add up to is what was done between the first and the last.
-again_and_again() {
-    local rows
+# A thousand reads while "stat" is watching, in rows.
+watch_a_thousand() {
+    local rows before
     begin "LIBPOSIX_AIO_STATS=$work/rates"
-    ask 5000
-    try "$tool" stat "$process" 0.05 3
-    ok "COUNT rows and a heading" [ "$(wc -l <"$work/out")" = 4 ]
-    ok "what was before does not count" [ "$(awk 'NR > 1 { n += $1 } END { print n + 0 }' "$work/out")" = 0 ]
+    ask 1
     "$tool" stat "$process" 0.5 >"$work/rows" 2>"$work/err" &
     rows=$!
     until [ "$(wc -l <"$work/rows")" -ge 2 ]; do sleep 0.01; done
@@ -149,12 +146,28 @@ again_and_again() {
     finish
     status=0
     wait $rows || status=$?
-    ok "it ends with the process" ended 0 "process $process has ended"
     cp "$work/rows" "$work/out"
-    # Each row but the last is half a second; the machine may be late with one.
-    ok "the rates add up to the requests" awk '
-        NR > 1 { if (NR > 2) n += last / 2; last = $1 }
-        END { exit !(n > 700 && n < 1100) }' "$work/rows"
+}
+
+rates_add_up() {
+    awk 'NR > 1 { if (NR > 2) n += last / 2; last = $1 } END { exit !(n > 900 && n < 1100) }' "$work/rows"
+}
+
+# Rows of rates: what they add up to is what was done between the first and the last.
+again_and_again() {
+    begin "LIBPOSIX_AIO_STATS=$work/rates"
+    ask 5000
+    try "$tool" stat "$process" 0.05 3
+    ok "COUNT rows and a heading" [ "$(wc -l <"$work/out")" = 4 ]
+    ok "what was before does not count" [ "$(awk 'NR > 1 { n += $1 } END { print n + 0 }' "$work/out")" = 0 ]
+    finish
+    # Each row is of half a second, unless the machine was late with it: then another attempt.
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        watch_a_thousand
+        rates_add_up && break
+    done
+    ok "the rates add up to the requests" rates_add_up
+    ok "it ends with the process" ended 0 "process $process has ended"
     ok "their way is told" awk 'NR > 1 && $1 != $4 { bad = 1 } END { exit bad }' "$work/rows"
     ok "latencies are those of the interval" awk '
         NR > 1 && (($1 > 0) != ($9 > 0) || ($1 > 0) != ($10 > 0) || $10 < $9) { bad = 1 }

@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The release archive and the Debian packages have the same bytes wherever and whenever they are made.
+
+test_reproducible() {
+    lacks_debian && return
+    lacks dpkg-buildpackage dh faketime localedef unshare git autoreconf && return
+    need_archive
+    step "release archive, elsewhere" other_archive
+    ok "the release archive has the same bytes" same_bytes "$work" "$work/source/build" "$(basename "$archive")"
+    need_packages
+    need_other_packages
+    mapfile -t made < <(cd "$work/deb" && ls -- *.deb *.dsc *.tar.xz)
+    ok "there are packages to compare" at_least 5 "$(printf '%s\n' "${made[@]}" | grep -c '[.]deb$')"
+    for file in "${made[@]}"; do
+        ok "$file has the same bytes" same_bytes "$work/deb" "$other" "$file"
+    done
+}
+
+at_least() { [ "$2" -ge "$1" ]; }
+
+# From a copy of the sources: generated anew, configured and built in another place and language, at
+# another time.
+other_archive() {
+    mkdir -p "$work/source/build"
+    make_locale
+    (cd "$PROJECT" && git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - --ignore-failed-read) |
+        tar -C "$work/source" -xf - || return 1
+    (
+        umask 0077
+        export NO_FAKE_STAT=1
+        export HOME=/nonexistent TZ=Asia/Kathmandu LOCPATH="$work/locale" LC_ALL=tr_TR.UTF-8
+        cd "$work/source" && faketime -f +400d autoreconf -i &&
+            cd build && faketime -f +400d ../configure && faketime -f +400d make dist
+    ) >"$work/other-archive.log" 2>&1 || { tail "$work/other-archive.log"; return 1; }
+}
+
+# Says what differs where diffoscope is there to be asked.
+same_bytes() {
+    cmp "$1/$3" "$2/$3" && return
+    sha256sum "$1/$3" "$2/$3"
+    if command -v diffoscope >/dev/null; then
+        diffoscope "$1/$3" "$2/$3" | head -n 60
+    fi
+    return 1
+}
