@@ -4,7 +4,7 @@
 # of medians, minima and maxima. After statistics.awk; -v group, targets, verdicts, csv.
 
 BEGIN {
-    figures_of["call"] = "p50 p99 p999 max"
+    figures_of["call"] = "p50 p99 p999 max rate"
     figures_of["notification"] = "rate p50 p99"
     figures_of["outstanding"] = "rate bytes"
     figures_of["streams"] = "rate threads"

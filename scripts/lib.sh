@@ -153,7 +153,7 @@ run_fio() {
     local TIMEFORMAT='%3U %3S'
     # shellcheck disable=SC2086  # lists of words
     { time ${within:-} env ${preload:+LD_PRELOAD="$preload"} ${environment:+$environment} \
-        fio --name=run --ioengine=$engine --randrepeat=0 --output-format=json \
+        fio --name=run --aux-path="$work" --ioengine=$engine --randrepeat=0 --output-format=json \
         --output="$work/result.json" "$@" </dev/null 2>"$work/fio.err"; } 2>"$work/cpu" || {
         cat "$work/fio.err" "$work/result.json" >&2
         die "fio failed: fio --ioengine=$engine $*"
