@@ -155,10 +155,10 @@ group_notification() {
     local kind depth title
     for depth in $(full_or_quick '1 32' '32'); do
         for kind in $(full_or_quick 'signal thread list' 'signal thread'); do
-            title=SIGEV_$(echo $kind | tr '[:lower:]' '[:upper:]')
-            [ $kind != list ] || title="LIO_NOWAIT list of 4, signal"
-            row "$title, cached" $depth cached "glibc ours" program_run notify -k $kind -f "$file" -n @X@ --
-            row "$title, O_DIRECT" $depth uncached "glibc ours" program_run notify -k $kind -f "$file" -n @X@ -d --
+            title=SIGEV_$(echo "$kind" | tr '[:lower:]' '[:upper:]')
+            [ "$kind" != list ] || title="LIO_NOWAIT list of 4, signal"
+            row "$title, cached" "$depth" cached "glibc ours" program_run notify -k "$kind" -f "$file" -n @X@ --
+            row "$title, O_DIRECT" "$depth" uncached "glibc ours" program_run notify -k "$kind" -f "$file" -n @X@ -d --
         done
     done
 }
@@ -168,9 +168,9 @@ group_lists() {
     for mode in $(full_or_quick 'wait nowait' wait); do
         for count in $(full_or_quick '1 16 64 256 4096' '64'); do
             sides="glibc ours"
-            [ $mode = nowait ] || [ "$quick" = yes ] || sides="$sides $engines"
-            row "LIO_${mode^^}, cached" "$count" cached "glibc ours" program_run lists -k $mode -f "$file" -n @X@ --
-            row "LIO_${mode^^}, O_DIRECT" "$count" uncached "$sides" list_run $mode
+            [ "$mode" = nowait ] || [ "$quick" = yes ] || sides="$sides $engines"
+            row "LIO_${mode^^}, cached" "$count" cached "glibc ours" program_run lists -k "$mode" -f "$file" -n @X@ --
+            row "LIO_${mode^^}, O_DIRECT" "$count" uncached "$sides" list_run "$mode"
         done
     done
 }

@@ -194,7 +194,7 @@ fio_figures() {
 
 # program_run PROGRAM WORD... -- SIDE X CACHE: @X@ in a word becomes X. $within is a command put before it.
 program_run() {
-    local words=() preload='' status=0 keep='' milliseconds=${run_ms:-$TIME_MS} patience=$PATIENCE
+    local words=() preload='' status=0 keep='' milliseconds="${run_ms:-$TIME_MS}" patience="$PATIENCE"
     while [ "$1" != -- ]; do
         words+=("$1")
         shift
