@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the guard counts: so many requests of one kind, and nothing else that depends on their number.
+ *
+ *   guard -k KIND [-f FILE] [-d] [-n COUNT] [-b BYTES]
+ *
+ * read      DEPTH reads in flight, the oldest waited for by aio_suspend
+ * write     the same with writes
+ * single    writes, one at a time
+ * dsync     as write, the file opened with O_DSYNC
+ * list      lio_listio(LIO_WAIT) of LIST reads
+ * thread    reads one at a time that tell by SIGEV_THREAD
+ * poll      reads one at a time, aio_error asked until it is done
+ * pipe      a read of a pipe, the message that it waits for, aio_suspend
+ */
+#include "bench.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <semaphore.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { DEPTH = 32, LIST = 64 };
+
+static struct aiocb cbs[LIST];
+static struct bench_file file;
+static sem_t told;
+
+static void window(unsigned depth, unsigned count, int opcode)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct aiocb *cb = &cbs[i % depth];
+
+        if (i >= depth) {
+            bench_wait(cb);
+            bench_take(cb);
+        }
+        bench_prepare(cb, &file, (void *) cb->aio_buf, opcode);
+        bench_submit(cb);
+    }
+    for (unsigned i = 0; i < depth; i++) {
+        bench_wait(&cbs[i]);
+        bench_take(&cbs[i]);
+    }
+}
+
+static void lists(unsigned count)
+{
+    struct aiocb *list[LIST];
+
+    for (unsigned done = 0; done < count; done += LIST) {
+        for (unsigned i = 0; i < LIST; i++) {
+            bench_prepare(&cbs[i], &file, (void *) cbs[i].aio_buf, LIO_READ);
+            list[i] = &cbs[i];
+        }
+        if (lio_listio(LIO_WAIT, list, LIST, NULL))
+            bench_fail("lio_listio", true);
+        for (unsigned i = 0; i < LIST; i++)
+            bench_take(&cbs[i]);
+    }
+}
+
+static void on_thread(union sigval value)
+{
+    bench_take(value.sival_ptr);
+    sem_post(&told);
+}
+
+static void threads(unsigned count)
+{
+    sem_init(&told, 0, 0);
+    for (unsigned i = 0; i < count; i++) {
+        bench_prepare(&cbs[0], &file, (void *) cbs[0].aio_buf, LIO_READ);
+        cbs[0].aio_sigevent.sigev_notify = SIGEV_THREAD;
+        cbs[0].aio_sigevent.sigev_notify_function = on_thread;
+        cbs[0].aio_sigevent.sigev_value.sival_ptr = &cbs[0];
+        bench_submit(&cbs[0]);
+        while (sem_wait(&told))
+            ;
+    }
+}
+
+static void polls(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        bench_prepare(&cbs[0], &file, (void *) cbs[0].aio_buf, LIO_READ);
+        bench_submit(&cbs[0]);
+        while (aio_error(&cbs[0]) == EINPROGRESS)
+            ;
+        bench_take(&cbs[0]);
+    }
+}
+
+static void pipes(unsigned count)
+{
+    int ends[2];
+
+    if (pipe(ends))
+        bench_fail("pipe", true);
+    cbs[0].aio_fildes = ends[0];
+    cbs[0].aio_nbytes = 1;
+    cbs[0].aio_sigevent.sigev_notify = SIGEV_NONE;
+    for (unsigned i = 0; i < count; i++) {
+        bench_submit(&cbs[0]);
+        if (write(ends[1], "", 1) != 1)
+            bench_fail("write to a pipe", true);
+        bench_wait(&cbs[0]);
+        bench_take(&cbs[0]);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct bench_options options = bench_arguments(argc, argv);
+    const char *kind = options.kind;
+
+    for (unsigned i = 0; i < LIST; i++)
+        cbs[i].aio_buf = bench_buffer(options.bytes);
+    if (strcmp(kind, "pipe"))
+        file = bench_open(&options, O_RDWR | (strcmp(kind, "dsync") ? 0 : O_DSYNC));
+    if (!strcmp(kind, "read"))
+        window(DEPTH, options.count, LIO_READ);
+    else if (!strcmp(kind, "write") || !strcmp(kind, "dsync"))
+        window(DEPTH, options.count, LIO_WRITE);
+    else if (!strcmp(kind, "single"))
+        window(1, options.count, LIO_WRITE);
+    else if (!strcmp(kind, "list"))
+        lists(options.count);
+    else if (!strcmp(kind, "thread"))
+        threads(options.count);
+    else if (!strcmp(kind, "poll"))
+        polls(options.count);
+    else if (!strcmp(kind, "pipe"))
+        pipes(options.count);
+    else
+        bench_fail("no such kind", false);
+    return 0;
+}
