@@ -43,20 +43,35 @@ static ssize_t write_at(int fd, const void *buffer, size_t length, off_t offset,
  * file or of what is cached, and the second tells. Bytes, or -EAGAIN with *done bytes read,
  * or another error, which the slower way will find out for itself.
  */
-static ssize_t read_cached(const struct aiocb *cb, int flags, size_t *done)
+static ssize_t read_cached(const struct aiocb *cb, size_t length, int flags, size_t *done)
 {
     char *buffer = (char *) (uintptr_t) cb->aio_buf;
-    ssize_t n = read_at(cb->aio_fildes, buffer, cb->aio_nbytes, cb->aio_offset, flags);
+    ssize_t n = read_at(cb->aio_fildes, buffer, length, cb->aio_offset, flags);
 
-    if (n <= 0 || (size_t) n == cb->aio_nbytes)
+    if (n <= 0 || (size_t) n == length)
         return n < 0 ? -errno : n;
     *done = (size_t) n;
-    n = read_at(cb->aio_fildes, buffer + *done, cb->aio_nbytes - *done,
+    n = read_at(cb->aio_fildes, buffer + *done, length - *done,
                 cb->aio_offset + (off_t) *done, flags);
     if (n < 0)
         return -errno;
     *done += (size_t) n;
-    return n == 0 || *done == cb->aio_nbytes ? (ssize_t) *done : -EAGAIN;
+    return n == 0 || *done == length ? (ssize_t) *done : -EAGAIN;
+}
+
+/*
+ * The first piece of a long read, for `choose`: io_submit of a buffered file copies what is cached
+ * in the caller, however much that is, and a long read that begins in the page cache may be in it
+ * to its end.
+ */
+static ssize_t read_beginning(const struct aiocb *cb, size_t *done)
+{
+    ssize_t n = read_cached(cb, INLINE_MAX, RWF_NOWAIT, done);
+
+    if (n < INLINE_MAX)
+        return n; /* the end of the file, or not cached */
+    *done = INLINE_MAX;
+    return -EAGAIN;
 }
 
 /* Would the write end within RLIMIT_FSIZE? Beyond it the writer gets SIGXFSZ. */
@@ -110,19 +125,24 @@ ssize_t paio_dispatch_inline(const struct paio_call *call, size_t *done)
 {
     const struct aiocb *cb = call->cb;
     struct paio_descriptor *descriptor = paio_descriptor_get(cb->aio_fildes);
+    bool beginning = cb->aio_nbytes > INLINE_MAX;
     uint32_t memory;
     int saved = errno;
     ssize_t n;
 
-    if (!descriptor || cb->aio_nbytes > INLINE_MAX || cb->aio_offset < 0 ||
-        call->code > PAIO_WRITE || paio_settings.descriptor_order)
+    if (!descriptor || cb->aio_offset < 0 || call->code > PAIO_WRITE ||
+        paio_settings.descriptor_order ||
+        (beginning && (!paio_settings.buffered || cb->aio_nbytes > SSIZE_MAX)))
         return -EAGAIN;
     memory = paio_descriptor_recall(descriptor, cb->aio_fildes);
+    if (memory & PAIO_MEMORY && beginning)
+        return -EAGAIN;
     if (memory & PAIO_MEMORY)
-        n = call->code == PAIO_READ ? read_cached(cb, 0, done) : write_memory(cb);
+        n = call->code == PAIO_READ ? read_cached(cb, cb->aio_nbytes, 0, done) : write_memory(cb);
     else if (call->code == PAIO_READ && (memory & (PAIO_BUFFERED | PAIO_NO_NOWAIT)) == PAIO_BUFFERED)
-        n = read_cached(cb, RWF_NOWAIT, done);
-    else if (call->code == PAIO_WRITE && may_write(descriptor, memory))
+        n = beginning ? read_beginning(cb, done)
+                      : read_cached(cb, cb->aio_nbytes, RWF_NOWAIT, done);
+    else if (call->code == PAIO_WRITE && !beginning && may_write(descriptor, memory))
         n = write_cached(cb, done);
     else
         return -EAGAIN;
@@ -154,7 +174,7 @@ static enum paio_class class_of(enum paio_code code, int flags)
 
 /*
  * Does io_submit take that operation on a buffered file without waiting? On a kernel with
- * fs.aio-buffered; synchronous writes batch better in the pool, and go there unless forced.
+ * fs.aio-buffered; synchronous writes are done sooner in the pool, and go there unless forced.
  */
 static bool without_waiting(enum paio_code code, int flags)
 {
@@ -167,7 +187,7 @@ static bool without_waiting(enum paio_code code, int flags)
  * doc/design.md. Here and nowhere else an engine is chosen.
  */
 static const struct paio_engine *choose(const struct aiocb *cb, enum paio_code code,
-                                        const struct paio_look *look, uint32_t memory)
+                                        const struct paio_look *look, uint32_t memory, size_t done)
 {
     const struct paio_engine *kernel = &paio_engine_kernel, *pool = &paio_engine_pool;
 
@@ -181,16 +201,19 @@ static const struct paio_engine *choose(const struct aiocb *cb, enum paio_code c
         return pool;
     if (!(look->flags & O_DIRECT) && !without_waiting(code, look->flags))
         return pool;
+    /* A long read whose beginning is cached: see read_beginning. */
+    if (!(look->flags & O_DIRECT) && done >= INLINE_MAX)
+        return pool;
     if (code == PAIO_WRITE && (look->flags & O_APPEND ||
                                !within_limit(cb)))
         return pool;
     return kernel;
 }
 
-const struct paio_engine *paio_dispatch_engine(const struct paio_call *call)
+const struct paio_engine *paio_dispatch_engine(const struct paio_call *call, size_t done)
 {
     return choose(call->cb, call->code, &call->look,
-                  atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed));
+                  atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed), done);
 }
 
 static enum paio_lane lane_of(enum paio_code code, const struct paio_look *look)
@@ -377,7 +400,7 @@ static void compose(struct paio_request *request, const struct paio_call *call, 
 {
     fill(request, call, done);
     request->descriptor = call->descriptor;
-    request->chosen = paio_dispatch_engine(call);
+    request->chosen = paio_dispatch_engine(call, done);
 }
 
 /* From here on the request is in flight. */

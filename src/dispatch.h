@@ -38,8 +38,11 @@ struct paio_call {
 /* Looks at the descriptor of the call, which has gone past paio_dispatch_inline. */
 void paio_dispatch_look(struct paio_call *call);
 
-/* The engine that a call with a descriptor and a look at it starts on, if it is not done inline. */
-const struct paio_engine *paio_dispatch_engine(const struct paio_call *call);
+/*
+ * The engine that a call with a descriptor and a look at it starts on, if it is not done inline;
+ * done bytes of it have been transferred already.
+ */
+const struct paio_engine *paio_dispatch_engine(const struct paio_call *call, size_t done);
 
 /*
  * Carries a request out in the caller if the page cache (or memory) can serve it without waiting:

@@ -226,6 +226,10 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void) ino;
     fi->direct_io = 1;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 11)
+    /* Linux 6.1 flushes under the inode's lock: a child could not exit while a write is held. */
+    fi->noflush = 1;
+#endif
     fuse_reply_open(req, fi);
 }
 

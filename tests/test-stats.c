@@ -72,6 +72,27 @@ START_TEST(cold_read_is_not_done_in_the_caller)
 }
 END_TEST
 
+/* To copy all of it would take the caller long; a cold one is not copied at submission. */
+START_TEST(long_read_goes_where_its_beginning_is)
+{
+    int fd = t_cold_file(SIZE);
+    bool does = kernel_does_buffered_aio();
+
+    drop_file();
+    t_submit_read(&cb, fd, buf, SIZE, 0);
+    t_wait_done(&cb, SIZE);
+    t_assert_data(buf, SIZE, 0);
+    ck_assert_uint_eq(t_stat(does ? "read.kernel" : "read.pool"), 1);
+    /* All of it is cached now. */
+    memset(buf, 0, SIZE);
+    t_submit_read(&cb, fd, buf, SIZE, 0);
+    t_wait_done(&cb, SIZE);
+    t_assert_data(buf, SIZE, 0);
+    ck_assert_uint_eq(t_stat("read.pool"), does ? 1 : 2);
+    ck_assert_uint_eq(t_stat("read.inline"), 0);
+}
+END_TEST
+
 /* Does the kernel write there without waiting, if not every time? bytes: 4096 of them. */
 static bool writes_without_waiting(int fd, void *bytes)
 {
@@ -352,6 +373,7 @@ static void add_ways(TCase *tests)
 {
     tcase_add_test(tests, cached_read_is_done_in_the_caller);
     tcase_add_test(tests, cold_read_is_not_done_in_the_caller);
+    tcase_add_test(tests, long_read_goes_where_its_beginning_is);
     tcase_add_test(tests, direct_requests_go_to_the_kernel);
     tcase_add_test(tests, direct_entries_of_a_list_go_to_the_kernel);
     tcase_add_test(tests, direct_append_is_carried_on_by_the_pool);

@@ -8,7 +8,7 @@
 #include "t.h"
 
 static const struct t_test *const suites[] = {
-	t_tests_read, t_tests_write, t_tests_cancel, t_tests_limit, t_tests_stress,
+	t_tests_read, t_tests_write, t_tests_cancel, t_tests_limit, t_tests_identity, t_tests_stress,
 };
 
 static bool is_wanted(const char *name, int argc, char **argv)

@@ -38,7 +38,8 @@ struct t_test {
 
 #define T_TEST(name, ...) { #name, &name, __VA_ARGS__ }
 
-extern const struct t_test t_tests_read[], t_tests_write[], t_tests_cancel[], t_tests_limit[], t_tests_stress[];
+extern const struct t_test t_tests_read[], t_tests_write[], t_tests_cancel[], t_tests_limit[],
+	t_tests_identity[], t_tests_stress[];
 
 /* ---- Time --------------------------------------------------------------------------------------- */
 

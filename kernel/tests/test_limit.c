@@ -267,51 +267,6 @@ START_TEST(userfaultfd_stalls_only_its_owner)
 }
 END_TEST
 
-static long statistic(const char *path, const char *key)
-{
-	FILE *file = fopen(path, "r");
-	char line[1000];
-	long value = 0;
-
-	ck_assert_msg(file != NULL, "cannot open %s: %m", path);
-	while (fgets(line, sizeof(line), file)) {
-		char *at = strstr(line, key);
-
-		if (at)
-			value += atol(at + strlen(key));
-	}
-	fclose(file);
-	return value;
-}
-
-#define GROUP "/sys/fs/cgroup/reader"
-
-/* The I/O and the page cache are the submitter's: in /proc/PID/io, in its memory group, in its block group. */
-START_TEST(accounting_stays_the_submitters)
-{
-	const long size = 8 * MiB;
-	int fd = t_cold_file("file", (size_t)size, SEED);
-	char *buffer = t_buffer((size_t)size);
-	aio_context_t context;
-	struct iocb iocb;
-	long before;
-
-	t_write_line("/sys/fs/cgroup/cgroup.subtree_control", "+memory +io");
-	t_shell("rmdir " GROUP " 2> /dev/null; mkdir " GROUP);
-	t_write_line(GROUP "/cgroup.procs", "0");
-	context = t_aio_setup(8);
-	iocb = t_aio_pread(fd, buffer, (size_t)size, 0);
-	before = statistic("/proc/self/io", "read_bytes: ");
-	t_aio_submit(context, &iocb, 1);
-	ck_assert_int_eq(t_aio_result(context, 20000), size);
-	t_assert_data(buffer, (size_t)size, SEED, 0);
-	t_sleep_ms(200);
-	ck_assert_int_ge(statistic("/proc/self/io", "read_bytes: ") - before, size);
-	ck_assert_int_ge(statistic(GROUP "/memory.stat", "file "), size * 9 / 10);
-	ck_assert_int_ge(statistic(GROUP "/io.stat", "rbytes="), size);
-}
-END_TEST
-
 START_TEST(eventfd_is_signaled)
 {
 	int fd = t_cold_file("file", MiB, SEED), event = eventfd(0, EFD_NONBLOCK);
@@ -340,7 +295,6 @@ const struct t_test t_tests_limit[] = {
 	T_TEST(partly_valid_page, FAILS, 30, "ext4"),
 	T_TEST(file_system_without_asynchronous_reads, FAILS, 30, "ext4"),
 	T_TEST(userfaultfd_stalls_only_its_owner, FAILS, 20, NULL),
-	T_TEST(accounting_stays_the_submitters, SAME, 30, NULL),
 	T_TEST(eventfd_is_signaled, FAILS, 20, NULL),
 	{ NULL, NULL, SAME, 0, NULL },
 };
