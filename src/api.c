@@ -37,7 +37,7 @@ static int answer(int error)
 static int submit(struct aiocb *cb, enum paio_code code)
 {
     struct paio_call call = { .cb = cb, .code = code, .event = &cb->aio_sigevent };
-    struct paio_batch batch = PAIO_NO_BATCH;
+    struct paio_batch batch;
     size_t done = 0;
     struct paio_signals saved;
     int error;
@@ -51,6 +51,7 @@ static int submit(struct aiocb *cb, enum paio_code code)
         return 0;
     paio_signals_block(&saved);
     paio_dispatch_settle();
+    paio_batch_init(&batch);
     error = paio_dispatch_accept(&call, done, &batch);
     paio_dispatch_flush(&batch);
     paio_signals_restore(&saved);

@@ -1,161 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The way down. A call first tries to be served in the caller (paio_dispatch_inline), without a
- * lock; what that cannot do becomes a request: looked at (which file, how opened), given its
+ * The way down. A call first tries to be served in the caller (inline.c), without a lock; what that
+ * cannot do becomes a request: looked at (which file, how opened), given its
  * engine by `choose`, put in order, and started unless something older must be done before.
  */
 #include "dispatch.h"
 
 #include <fcntl.h>
 #include <limits.h>
-#include <sys/resource.h>
-#include <sys/uio.h>
 
 #include "completion.h"
 #include "engine_kernel.h"
 #include "engine_pool.h"
 #include "engine_stream.h"
 #include "inbox.h"
+#include "inline.h"
 #include "order.h"
 #include "process.h"
 #include "stats.h"
-
-/* Longest transfer in the caller: 5.8 µs from the page cache; 256 KiB would take it 21. */
-enum { INLINE_MAX = 65536 };
-
-/* preadv2(2) and pwrite(2), but no cancellation points: aio_read and aio_write are none. */
-static ssize_t read_at(int fd, void *buffer, size_t length, off_t offset, int flags)
-{
-    struct iovec vector = { buffer, length };
-
-    return syscall(SYS_preadv2, fd, &vector, 1, offset, 0, flags);
-}
-
-static ssize_t write_at(int fd, const void *buffer, size_t length, off_t offset, int flags)
-{
-    struct iovec vector = { (void *) (uintptr_t) buffer, length };
-
-    return syscall(SYS_pwritev2, fd, &vector, 1, offset, 0, flags);
-}
-
-/*
- * Reads what the page cache has, in one or two calls: a short first one may be the end of the
- * file or of what is cached, and the second tells. Bytes, or -EAGAIN with *done bytes read,
- * or another error, which the slower way will find out for itself.
- */
-static ssize_t read_cached(const struct aiocb *cb, size_t length, int flags, size_t *done)
-{
-    char *buffer = (char *) (uintptr_t) cb->aio_buf;
-    ssize_t n = read_at(cb->aio_fildes, buffer, length, cb->aio_offset, flags);
-
-    if (n <= 0 || (size_t) n == length)
-        return n < 0 ? -errno : n;
-    *done = (size_t) n;
-    n = read_at(cb->aio_fildes, buffer + *done, length - *done,
-                cb->aio_offset + (off_t) *done, flags);
-    if (n < 0)
-        return -errno;
-    *done += (size_t) n;
-    return n == 0 || *done == length ? (ssize_t) *done : -EAGAIN;
-}
-
-/*
- * The first piece of a long read, for `choose`: io_submit of a buffered file copies what is cached
- * in the caller, however much that is, and a long read that begins in the page cache may be in it
- * to its end.
- */
-static ssize_t read_beginning(const struct aiocb *cb, size_t *done)
-{
-    ssize_t n = read_cached(cb, INLINE_MAX, RWF_NOWAIT, done);
-
-    if (n < INLINE_MAX)
-        return n; /* the end of the file, or not cached */
-    *done = INLINE_MAX;
-    return -EAGAIN;
-}
-
-/* Would the write end within RLIMIT_FSIZE? Beyond it the writer gets SIGXFSZ. */
-static bool within_limit(const struct aiocb *cb)
-{
-    struct rlimit limit;
-    off_t end;
-
-    return !__builtin_add_overflow(cb->aio_offset, cb->aio_nbytes, &end) &&
-           getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
-           (limit.rlim_cur == RLIM_INFINITY || (rlim_t) end <= limit.rlim_cur);
-}
-
-static ssize_t write_memory(const struct aiocb *cb)
-{
-    int flags = fcntl(cb->aio_fildes, F_GETFL);
-    ssize_t n;
-
-    if (flags < 0 || flags & O_APPEND || !within_limit(cb))
-        return -EAGAIN;
-    n = write_at(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset, 0);
-    return n < 0 ? -errno : n;
-}
-
-/*
- * Writes what the page cache can take without waiting; XFS, Btrfs and block devices have that. Bytes,
- * or -EAGAIN with *done bytes written, or another error, which the slower way will find out for itself.
- */
-static ssize_t write_cached(const struct aiocb *cb, size_t *done)
-{
-    ssize_t n;
-
-    if (!within_limit(cb))
-        return -EAGAIN;
-    n = write_at(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset,
-                 RWF_NOWAIT);
-    if (n < 0)
-        return -errno;
-    *done = (size_t) n;
-    return *done == cb->aio_nbytes ? n : -EAGAIN;
-}
-
-/* May a write be done before the call returns? Not if another one on the descriptor is to be first. */
-static bool may_write(const struct paio_descriptor *descriptor, uint32_t memory)
-{
-    return (memory & (PAIO_LAZY | PAIO_NO_NOWAIT | PAIO_NO_NOWAIT_WRITE)) == PAIO_LAZY &&
-           !atomic_load(&descriptor->requests);
-}
-
-ssize_t paio_dispatch_inline(const struct paio_call *call, size_t *done)
-{
-    const struct aiocb *cb = call->cb;
-    struct paio_descriptor *descriptor = paio_descriptor_get(cb->aio_fildes);
-    bool beginning = cb->aio_nbytes > INLINE_MAX;
-    uint32_t memory;
-    int saved = errno;
-    ssize_t n;
-
-    if (!descriptor || cb->aio_offset < 0 || call->code > PAIO_WRITE ||
-        paio_settings.descriptor_order ||
-        (beginning && (!paio_settings.buffered || cb->aio_nbytes > SSIZE_MAX)))
-        return -EAGAIN;
-    memory = paio_descriptor_recall(descriptor, cb->aio_fildes);
-    if (memory & PAIO_MEMORY && beginning)
-        return -EAGAIN;
-    if (memory & PAIO_MEMORY)
-        n = call->code == PAIO_READ ? read_cached(cb, cb->aio_nbytes, 0, done) : write_memory(cb);
-    else if (call->code == PAIO_READ && (memory & (PAIO_BUFFERED | PAIO_NO_NOWAIT)) == PAIO_BUFFERED)
-        n = beginning ? read_beginning(cb, done)
-                      : read_cached(cb, cb->aio_nbytes, RWF_NOWAIT, done);
-    else if (call->code == PAIO_WRITE && !beginning && may_write(descriptor, memory))
-        n = write_cached(cb, done);
-    else
-        return -EAGAIN;
-    errno = saved;
-    if (n >= 0)
-        return n;
-    if (n == -EOPNOTSUPP)
-        paio_descriptor_learn(descriptor, call->code == PAIO_READ ? PAIO_NO_NOWAIT
-                                                                  : PAIO_NO_NOWAIT_WRITE);
-    else if (n != -EAGAIN)
-        paio_descriptor_forget(descriptor);
-    return -EAGAIN;
-}
 
 static bool synchronous(int flags)
 {
@@ -202,10 +64,9 @@ static const struct paio_engine *choose(const struct aiocb *cb, enum paio_code c
     if (!(look->flags & O_DIRECT) && !without_waiting(code, look->flags))
         return pool;
     /* A long read whose beginning is cached: see read_beginning. */
-    if (!(look->flags & O_DIRECT) && done >= INLINE_MAX)
+    if (!(look->flags & O_DIRECT) && done >= PAIO_INLINE_MAX)
         return pool;
-    if (code == PAIO_WRITE && (look->flags & O_APPEND ||
-                               !within_limit(cb)))
+    if (code == PAIO_WRITE && (look->flags & O_APPEND || !paio_within_limit(cb)))
         return pool;
     return kernel;
 }
@@ -380,11 +241,12 @@ static void start(struct paio_request *request, struct paio_batch *batch)
 
 void paio_dispatch_start(struct paio_link *requests)
 {
-    struct paio_batch batch = PAIO_NO_BATCH;
+    struct paio_batch batch;
     struct paio_link *link;
 
     if (paio_list_empty(requests))
         return;
+    paio_batch_init(&batch);
     while ((link = paio_list_pop(requests))) {
         struct paio_operation *operation = paio_container(link, struct paio_operation, link);
 

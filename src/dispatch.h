@@ -19,7 +19,11 @@ struct paio_batch {
     } kernel, pool;
 };
 
-#define PAIO_NO_BATCH { .kernel.count = 0, .pool.count = 0 }
+/* Not by an initializer, which would clear all of it. */
+static inline void paio_batch_init(struct paio_batch *batch)
+{
+    batch->kernel.count = batch->pool.count = 0;
+}
 
 /*
  * What a call asks for, as aio_read, aio_write, aio_fsync and lio_listio have it, and, from
@@ -35,7 +39,7 @@ struct paio_call {
     int objection;                /* what aio_error is to report without any I/O, -errno, or 0 */
 };
 
-/* Looks at the descriptor of the call, which has gone past paio_dispatch_inline. */
+/* Looks at the descriptor of the call, which has gone past paio_inline. */
 void paio_dispatch_look(struct paio_call *call);
 
 /*
@@ -43,13 +47,6 @@ void paio_dispatch_look(struct paio_call *call);
  * done bytes of it have been transferred already.
  */
 const struct paio_engine *paio_dispatch_engine(const struct paio_call *call, size_t done);
-
-/*
- * Carries a request out in the caller if the page cache (or memory) can serve it without waiting:
- * bytes, or -EAGAIN, and *done bytes have been transferred already. Says nothing to anyone. Takes
- * no lock. Leaves errno alone.
- */
-ssize_t paio_dispatch_inline(const struct paio_call *call, size_t *done);
 
 /*
  * Accepts the request: 0, and its result will be published, or -EAGAIN (no memory, no thread to

@@ -42,13 +42,14 @@ void paio_inbox_put(struct paio_request *request, struct paio_file *file)
 
 void paio_inbox_empty(void)
 {
-    struct paio_batch batch = PAIO_NO_BATCH;
+    struct paio_batch batch;
     struct paio_request *each, *next;
     uint32_t count = 0;
 
     /* Not the stack: what somebody has taken off it and not yet put in order must be waited for. */
     if (!atomic_load(&unordered))
         return;
+    paio_batch_init(&batch);
     pthread_mutex_lock(&emptying);
     each = paio_request_reverse(atomic_exchange(&inbox, NULL));
     for (; each; each = next) {

@@ -96,9 +96,12 @@ static struct paio_request *make_group(const struct sigevent *event)
 
 static int list_io(struct aiocb *const list[], int count, const struct sigevent *event)
 {
-    struct listing listing = { .group = NULL };
+    struct listing listing;
     struct paio_signals saved;
 
+    listing.group = NULL;
+    listing.short_of_resources = false;
+    paio_batch_init(&listing.batch);
     paio_signals_block(&saved);
     if (event && event->sigev_notify != SIGEV_NONE) {
         listing.group = make_group(event);

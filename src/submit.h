@@ -6,6 +6,7 @@
 #define PAIO_SUBMIT_H
 
 #include "dispatch.h"
+#include "inline.h"
 #include "probes.h"
 #include "process.h"
 #include "stats.h"
@@ -34,7 +35,7 @@ static inline bool paio_submit_inline(const struct paio_call *call, size_t *done
     ssize_t n;
 
     PAIO_PROBE_SUBMIT(call->cb, call->code);
-    n = paio_dispatch_inline(call, done);
+    n = paio_inline(call, done);
     if (n < 0)
         return false;
     *error = paio_finish_in_caller(call, n, began);

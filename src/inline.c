@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The way in the caller: what the page cache, or memory, can serve without waiting. No lock is
+ * taken, no signal blocked. What it cannot do, or finds wrong, is left to the slower way.
+ */
+#include "inline.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/resource.h>
+#include <sys/uio.h>
+
+#include "process.h"
+
+/* preadv2(2) and pwrite(2), but no cancellation points: aio_read and aio_write are none. */
+static ssize_t read_at(int fd, void *buffer, size_t length, off_t offset, int flags)
+{
+    struct iovec vector = { buffer, length };
+
+    return syscall(SYS_preadv2, fd, &vector, 1, offset, 0, flags);
+}
+
+static ssize_t write_at(int fd, const void *buffer, size_t length, off_t offset, int flags)
+{
+    struct iovec vector = { (void *) (uintptr_t) buffer, length };
+
+    return syscall(SYS_pwritev2, fd, &vector, 1, offset, 0, flags);
+}
+
+/*
+ * Reads what the page cache has, in one or two calls: a short first one may be the end of the
+ * file or of what is cached, and the second tells. Bytes, or -EAGAIN with *done bytes read,
+ * or another error, which the slower way will find out for itself.
+ */
+static ssize_t read_cached(const struct aiocb *cb, size_t length, int flags, size_t *done)
+{
+    char *buffer = (char *) (uintptr_t) cb->aio_buf;
+    ssize_t n = read_at(cb->aio_fildes, buffer, length, cb->aio_offset, flags);
+
+    if (n <= 0 || (size_t) n == length)
+        return n < 0 ? -errno : n;
+    *done = (size_t) n;
+    n = read_at(cb->aio_fildes, buffer + *done, length - *done,
+                cb->aio_offset + (off_t) *done, flags);
+    if (n < 0)
+        return -errno;
+    *done += (size_t) n;
+    return n == 0 || *done == length ? (ssize_t) *done : -EAGAIN;
+}
+
+/*
+ * The first piece of a long read, for `choose`: io_submit of a buffered file copies what is cached
+ * in the caller, however much that is, and a long read that begins in the page cache may be in it
+ * to its end.
+ */
+static ssize_t read_beginning(const struct aiocb *cb, size_t *done)
+{
+    ssize_t n = read_cached(cb, PAIO_INLINE_MAX, RWF_NOWAIT, done);
+
+    if (n < PAIO_INLINE_MAX)
+        return n; /* the end of the file, or not cached */
+    *done = PAIO_INLINE_MAX;
+    return -EAGAIN;
+}
+
+bool paio_within_limit(const struct aiocb *cb)
+{
+    struct rlimit limit;
+    off_t end;
+
+    return !__builtin_add_overflow(cb->aio_offset, cb->aio_nbytes, &end) &&
+           getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+           (limit.rlim_cur == RLIM_INFINITY || (rlim_t) end <= limit.rlim_cur);
+}
+
+static ssize_t write_memory(const struct aiocb *cb)
+{
+    int flags = fcntl(cb->aio_fildes, F_GETFL);
+    ssize_t n;
+
+    if (flags < 0 || flags & O_APPEND || !paio_within_limit(cb))
+        return -EAGAIN;
+    n = write_at(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset, 0);
+    return n < 0 ? -errno : n;
+}
+
+/*
+ * Writes what the page cache can take without waiting; XFS, Btrfs and block devices have that. Bytes,
+ * or -EAGAIN with *done bytes written, or another error, which the slower way will find out for itself.
+ */
+static ssize_t write_cached(const struct aiocb *cb, size_t *done)
+{
+    ssize_t n;
+
+    if (!paio_within_limit(cb))
+        return -EAGAIN;
+    n = write_at(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset,
+                 RWF_NOWAIT);
+    if (n < 0)
+        return -errno;
+    *done = (size_t) n;
+    return *done == cb->aio_nbytes ? n : -EAGAIN;
+}
+
+/* May a write be done before the call returns? Not if another one on the descriptor is to be first. */
+static bool may_write(const struct paio_descriptor *descriptor, uint32_t memory)
+{
+    return (memory & (PAIO_LAZY | PAIO_NO_NOWAIT | PAIO_NO_NOWAIT_WRITE)) == PAIO_LAZY &&
+           !atomic_load(&descriptor->requests);
+}
+
+static ssize_t try_read(const struct aiocb *cb, uint32_t memory, size_t *done)
+{
+    bool is_long = cb->aio_nbytes > PAIO_INLINE_MAX;
+
+    if (memory & PAIO_MEMORY)
+        return is_long ? -EAGAIN : read_cached(cb, cb->aio_nbytes, 0, done);
+    if ((memory & (PAIO_BUFFERED | PAIO_NO_NOWAIT)) != PAIO_BUFFERED)
+        return -EAGAIN;
+    if (!is_long)
+        return read_cached(cb, cb->aio_nbytes, RWF_NOWAIT, done);
+    return paio_settings.buffered && cb->aio_nbytes <= SSIZE_MAX ? read_beginning(cb, done) : -EAGAIN;
+}
+
+static ssize_t try_write(const struct aiocb *cb, const struct paio_descriptor *descriptor,
+                         uint32_t memory, size_t *done)
+{
+    if (cb->aio_nbytes > PAIO_INLINE_MAX)
+        return -EAGAIN;
+    if (memory & PAIO_MEMORY)
+        return write_memory(cb);
+    return may_write(descriptor, memory) ? write_cached(cb, done) : -EAGAIN;
+}
+
+ssize_t paio_inline(const struct paio_call *call, size_t *done)
+{
+    const struct aiocb *cb = call->cb;
+    struct paio_descriptor *descriptor = paio_descriptor_get(cb->aio_fildes);
+    bool read = call->code == PAIO_READ;
+    uint32_t memory;
+    int saved = errno;
+    ssize_t n;
+
+    if (!descriptor || cb->aio_offset < 0 || call->code > PAIO_WRITE ||
+        paio_settings.descriptor_order)
+        return -EAGAIN;
+    memory = paio_descriptor_recall(descriptor, cb->aio_fildes);
+    n = read ? try_read(cb, memory, done) : try_write(cb, descriptor, memory, done);
+    errno = saved;
+    if (n >= 0)
+        return n;
+    if (n == -EOPNOTSUPP)
+        paio_descriptor_learn(descriptor, read ? PAIO_NO_NOWAIT : PAIO_NO_NOWAIT_WRITE);
+    else if (n != -EAGAIN)
+        paio_descriptor_forget(descriptor);
+    return -EAGAIN;
+}
