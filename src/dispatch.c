@@ -265,9 +265,14 @@ static void compose(struct paio_request *request, const struct paio_call *call, 
     request->chosen = paio_dispatch_engine(call, done);
 }
 
-/* From here on the request is in flight. */
-static void commit(const struct paio_call *call)
+/*
+ * From here on the request is in flight. Whoever sees that, and cancels it, must find its file: not
+ * on its lists yet, the request is then waited for.
+ */
+static void commit(const struct paio_call *call, struct paio_request *request,
+                   struct paio_file *file)
 {
+    atomic_store_explicit(&request->file, file, memory_order_relaxed);
     paio_stats_outstanding(1);
     atomic_fetch_add(&call->descriptor->requests, 1);
     if (call->group)
@@ -308,7 +313,7 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
         paio_request_free(request);
         return -EAGAIN;
     }
-    commit(call);
+    commit(call, request, file);
     if (request->operation.stream)
         paio_stream_check(request->operation.fd);
     if (paio_order_enter(request, file, lane_of(call->code, &call->look)))
@@ -345,8 +350,8 @@ bool paio_dispatch_quick(const struct paio_call *call, size_t done)
     request = attended(flow) ? paio_request_try(call->cb) : NULL;
     if (request) {
         compose(request, call, done);
-        commit(call);
-        paio_inbox_put(request, file);
+        commit(call, request, file);
+        paio_inbox_put(request);
         /* See inbox.c: if nobody is at work any more, nobody may come to look. */
         if (paio_pool_writes(flow) || paio_pool_ring()) {
             paio_completion_wake();

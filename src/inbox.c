@@ -29,11 +29,10 @@ void paio_inbox_reset(void)
     atomic_store(&unordered, 0);
 }
 
-void paio_inbox_put(struct paio_request *request, struct paio_file *file)
+void paio_inbox_put(struct paio_request *request)
 {
     struct paio_request *next = atomic_load_explicit(&inbox, memory_order_relaxed);
 
-    atomic_store_explicit(&request->file, file, memory_order_relaxed);
     atomic_fetch_add(&unordered, 1);
     do
         request->next = next;

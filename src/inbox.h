@@ -11,8 +11,8 @@
 /* Forgets its contents. For start-up and a forked child, while there is one thread. */
 void paio_inbox_reset(void);
 
-/* Puts a filled-in request, with its reference to file, into the inbox. Lock-free. */
-void paio_inbox_put(struct paio_request *request, struct paio_file *file);
+/* Puts a request, filled in and with its reference to a file, into the inbox. Lock-free. */
+void paio_inbox_put(struct paio_request *request);
 
 /*
  * Puts what is in the inbox in order and starts it. Whatever depends on order calls it first.

@@ -32,7 +32,6 @@ bool paio_order_enter(struct paio_request *request, struct paio_file *file, enum
     bool start = true;
 
     pthread_mutex_lock(&file->lock);
-    atomic_store_explicit(&request->file, file, memory_order_relaxed);
     if (is_sync(request) && lane == PAIO_NO_LANE) {
         start = paio_list_empty(&file->in_flight);
         paio_list_append(start ? &file->syncs : &file->in_flight, &request->in_file);

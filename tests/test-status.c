@@ -211,8 +211,47 @@ START_TEST(asking_does_not_wait_for_a_held_file)
 }
 END_TEST
 
+static atomic_int submitted, canceled;
+static int cancels;
+
+static void *cancel_when_seen(void *unused)
+{
+    (void) unused;
+    for (int i = 1; i <= cancels; i++) {
+        while (atomic_load(&submitted) < i - 1 || aio_error(&cb) != EINPROGRESS)
+            ;
+        if (aio_cancel(cb.aio_fildes, &cb) != AIO_CANCELED)
+            return &cb;
+        atomic_store(&canceled, i);
+    }
+    return NULL;
+}
+
+/* aio_read may not have returned yet when another thread sees its request. */
+START_TEST(request_seen_in_progress_can_be_canceled)
+{
+    struct t_pair p = t_pipe();
+    pthread_t thread;
+    void *failed;
+
+    cancels = (int) t_scale(5000);
+    t_prepare(&cb, p.in, buf, 1, 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, cancel_when_seen, NULL), 0);
+    for (int i = 1; i <= cancels; i++) {
+        ck_assert_int_eq(aio_read(&cb), 0);
+        t_until(atomic_load(&canceled) == i || pthread_tryjoin_np(thread, &failed) == 0);
+        ck_assert_int_eq(atomic_load(&canceled), i);
+        t_assert_failed(&cb, ECANCELED);
+        atomic_store(&submitted, i);
+    }
+    ck_assert_int_eq(pthread_join(thread, &failed), 0);
+    ck_assert_ptr_null(failed);
+}
+END_TEST
+
 static void add_status(TCase *tests)
 {
+    tcase_add_test(tests, request_seen_in_progress_can_be_canceled);
     tcase_add_test(tests, never_submitted_is_0);
     tcase_add_test(tests, pending_request_is_einprogress);
     tcase_add_test(tests, return_of_a_pending_request_changes_nothing);
