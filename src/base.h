@@ -134,6 +134,23 @@ static inline void paio_signals_restore(const struct paio_signals *saved)
     pthread_sigmask(SIG_SETMASK, &saved->mask, NULL);
 }
 
+/*
+ * close(2) itself, for our own descriptors: the function of that name is ours, and for the
+ * program's. ThreadSanitizer follows descriptors, and is to see it.
+ */
+#ifdef __SANITIZE_THREAD__
+int __interceptor_close(int fd);
+#endif
+
+static inline int paio_close(int fd)
+{
+#ifdef __SANITIZE_THREAD__
+    return __interceptor_close(fd);
+#else
+    return (int) syscall(SYS_close, fd);
+#endif
+}
+
 /* Now, in nanoseconds of CLOCK_MONOTONIC. */
 static inline uint64_t paio_now(void)
 {

@@ -100,7 +100,7 @@ static int arm(struct paio_stream *stream, int fd)
 static void deactivate(struct paio_stream *stream, unsigned d)
 {
     if (stream->private[d] >= 0)
-        syscall(SYS_close, stream->private[d]);
+        paio_close(stream->private[d]);
     stream->private[d] = -1;
     stream->active[d] = NULL;
 }

@@ -48,7 +48,7 @@ int paio_private_keep(int fd, _Atomic int *slot)
         high = fcntl(fd, F_DUPFD_CLOEXEC,
                      limit.rlim_cur < HIGHEST ? (int) limit.rlim_cur - 32 : HIGHEST - 32);
     if (high >= 0) {
-        syscall(SYS_close, fd);
+        paio_close(fd);
         fd = high;
     }
     atomic_store(slot, fd);
@@ -80,7 +80,7 @@ void paio_private_close(_Atomic int *slot)
 
     /* A forked child may have closed it unseen, and have the number for something else. */
     if (fd >= 0 && is_anonymous(fd))
-        syscall(SYS_close, fd);
+        paio_close(fd);
 }
 
 int paio_private_number(unsigned i)
@@ -108,7 +108,7 @@ static int read_number(const char *path)
         return 0;
     if (read(fd, text, sizeof text - 1) < 0)
         text[0] = '\0';
-    syscall(SYS_close, fd);
+    paio_close(fd);
     return atoi(text);
 }
 

@@ -48,7 +48,7 @@ static struct paio_stats *make(const char *path)
         return NULL;
     if (ftruncate(fd, sizeof *paio_stats) == 0)
         map = mmap(NULL, sizeof *paio_stats, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    syscall(SYS_close, fd);
+    paio_close(fd);
     return map == MAP_FAILED ? NULL : map;
 }
 

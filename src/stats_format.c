@@ -86,7 +86,7 @@ const struct paio_stats *paio_stats_open(const char *path)
         if (st.st_size == (off_t) sizeof(struct paio_stats))
             map = mmap(NULL, sizeof(struct paio_stats), PROT_READ, MAP_SHARED, fd, 0);
     }
-    syscall(SYS_close, fd);
+    paio_close(fd);
     if (map == MAP_FAILED)
         return NULL;
     if (memcmp(map, "POSIXAI1", 8) != 0) {

@@ -73,7 +73,7 @@ enum paio_entry paio_transfer_entered(pid_t thread, int fd)
     if (proc < 0)
         return PAIO_UNKNOWN;
     n = read(proc, text, sizeof text - 1);
-    syscall(SYS_close, proc);
+    paio_close(proc);
     if (n <= 0)
         return PAIO_UNKNOWN;
     text[n] = '\0';
