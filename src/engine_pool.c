@@ -38,7 +38,7 @@ static const struct {
  * more than the write: one wakeup is for up to TOGETHER of them, if the next is no longer than
  * SHORT, and for half of those that are queued: the waiter is to have them back in time.
  */
-enum { STACK = 256 * 1024, TOGETHER = 8, SHORT = 65536, WAKEUPS = 16 };
+enum { STACK = 256 * 1024, TOGETHER = 16, SHORT = 65536, WAKEUPS = 16 };
 
 /*
  * Worker: the record of one thread. The memory is used again for other threads and never given

@@ -102,13 +102,6 @@ static ssize_t write_cached(const struct aiocb *cb, size_t *done)
     return *done == cb->aio_nbytes ? n : -EAGAIN;
 }
 
-/* May a write be done before the call returns? Not if another one on the descriptor is to be first. */
-static bool may_write(const struct paio_descriptor *descriptor, uint32_t memory)
-{
-    return (memory & (PAIO_LAZY | PAIO_NO_NOWAIT | PAIO_NO_NOWAIT_WRITE)) == PAIO_LAZY &&
-           !atomic_load(&descriptor->requests);
-}
-
 static ssize_t try_read(const struct aiocb *cb, uint32_t memory, size_t *done)
 {
     bool is_long = cb->aio_nbytes > PAIO_INLINE_MAX;
@@ -122,14 +115,15 @@ static ssize_t try_read(const struct aiocb *cb, uint32_t memory, size_t *done)
     return paio_settings.buffered && cb->aio_nbytes <= SSIZE_MAX ? read_beginning(cb, done) : -EAGAIN;
 }
 
-static ssize_t try_write(const struct aiocb *cb, const struct paio_descriptor *descriptor,
-                         uint32_t memory, size_t *done)
+static ssize_t try_write(const struct aiocb *cb, uint32_t memory, size_t *done)
 {
+    const uint32_t bits = PAIO_LAZY | PAIO_NO_NOWAIT | PAIO_NO_NOWAIT_WRITE;
+
     if (cb->aio_nbytes > PAIO_INLINE_MAX)
         return -EAGAIN;
     if (memory & PAIO_MEMORY)
         return write_memory(cb);
-    return may_write(descriptor, memory) ? write_cached(cb, done) : -EAGAIN;
+    return (memory & bits) == PAIO_LAZY ? write_cached(cb, done) : -EAGAIN;
 }
 
 ssize_t paio_inline(const struct paio_call *call, size_t *done)
@@ -144,8 +138,11 @@ ssize_t paio_inline(const struct paio_call *call, size_t *done)
     if (!descriptor || cb->aio_offset < 0 || call->code > PAIO_WRITE ||
         paio_settings.descriptor_order)
         return -EAGAIN;
+    /* A write must not overtake another on the descriptor. */
+    if (!read && atomic_load(&descriptor->requests))
+        return -EAGAIN;
     memory = paio_descriptor_recall(descriptor, cb->aio_fildes);
-    n = read ? try_read(cb, memory, done) : try_write(cb, descriptor, memory, done);
+    n = read ? try_read(cb, memory, done) : try_write(cb, memory, done);
     errno = saved;
     if (n >= 0)
         return n;

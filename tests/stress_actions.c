@@ -328,7 +328,7 @@ static void do_fork(struct worker *w)
     pid_t child;
     int status;
 
-    if (stress.glibc)
+    if (stress.glibc || stress.childless)
         return;
     child = fork();
     if (child == 0)

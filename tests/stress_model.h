@@ -159,6 +159,7 @@ struct stress {
     unsigned int workers, scale;
     bool glibc;      /* not our library: leave out what glibc is known to fail */
     bool unsignaled; /* no notification by signal */
+    bool childless;  /* no forks */
     bool hold;       /* on a failure wait for a debugger */
     bool direct;     /* the filesystem allows O_DIRECT */
     const char *directory;
