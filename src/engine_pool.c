@@ -52,7 +52,7 @@ struct worker {
     struct paio_link all;         /* p: workers */
     struct paio_link link;        /* p: idle, or spare; next == NULL: neither */
     struct paio_operation *given; /* p: begun on its behalf */
-    struct paio_flow *flow;       /* p: the one it counts for as running, or NULL */
+    struct paio_flow *flow;       /* p: the one it counts for in `running`, or NULL */
     unsigned followed;            /* p: operations followed by another, since one that was not */
     enum paio_class class;        /* constant while the thread lives */
     _Atomic pid_t thread;         /* its number once it runs, 0 before */

@@ -63,6 +63,12 @@ mistakes() {
         example "$each" "$work/nothing" 1 1 1
         ok "$each fails where there is no file" [ "$status" != 0 ]
     done
+    example poll "$work"
+    ok "poll says what is wrong with a directory" says "$work/err" "Is a directory"
+    for each in suspend signal; do
+        example "$each" "$work" "$work/copy"
+        ok "$each says what is wrong with a directory" says "$work/err" "Is a directory"
+    done
     example list "$work/records" 7 10000
     ok "list says what is behind the end" says "$work/err" "10000: behind the end of the file"
     ok "and fails" [ "$status" = 1 ]
@@ -79,4 +85,5 @@ for each in poll suspend signal thread list; do
         -Wall -Wextra -Werror -pthread -o "$work/without-$each" "$sources/$each.c"
 done
 all "C library"
+mistakes
 shell_end

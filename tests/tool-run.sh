@@ -165,18 +165,30 @@ programs_that_gain_rights() {
     programs_with_capabilities
 }
 
+# on_as_nobody DIRECTORY PROGRAM: the program on the library in that directory, without any rights
+on_as_nobody() {
+    try setpriv --reuid=65534 --regid=65534 --clear-groups "$1/${tool##*/}" run \
+        "--library=$1/${library##*/}" "$2" exit
+}
+
 # For another user than root, in a directory where anybody may come.
 programs_with_capabilities() {
     local open
     open=$(mktemp -d) && chmod 755 "$open"
     cp "$plain" "$tool" "$library" "$open"
     if setcap cap_net_raw=ep "$open/plain" 2>"$work/err"; then
-        try setpriv --reuid=65534 --regid=65534 --clear-groups "$open/${tool##*/}" run \
-            "--library=$open/${library##*/}" "$open/plain" exit
+        on_as_nobody "$open" "$open/plain"
         ok "a program with file capabilities" ended 126 "has file capabilities"
     else
         skip "a program with file capabilities" "setcap: $(head -n 1 "$work/err")"
     fi
+    # Root reads everything; others need not be able to read what they may execute.
+    cp "$plain" "$open/secret" && chmod 4711 "$open/secret"
+    on_as_nobody "$open" "$open/secret"
+    ok "a set-user-ID program that cannot be read" ended 126 "is set-user-ID"
+    chmod 0711 "$open/secret"
+    on_as_nobody "$open" "$open/secret"
+    ok "of another that cannot be read nothing is known" says "$work/err" "secret cannot be read: whether"
     rm -rf "$open"
 }
 

@@ -216,21 +216,29 @@ enum program_answer program_examine(const char *path, const char *library, char 
 {
     struct elf_file program, ours;
     char file[PATH_MAX];
-    const char *why = NULL;
+    const char *why;
+    int error;
 
     snprintf(file, sizeof file, "%s", path);
     for (unsigned i = 0; i < SCRIPTS && follow_script(file); i++)
         ;
-    /* What cannot be read, or is broken, is for the kernel to refuse. */
-    if (elf_read_file(library, &ours) || elf_read_file(file, &program))
+    if (elf_read_file(library, &ours))
         return PROGRAM_FITS;
-    why = misfit(&program, &ours);
+    error = elf_read_file(file, &program);
+    why = error ? NULL : misfit(&program, &ours);
     if (!why)
         why = secure_execution(file);
     if (why) {
         snprintf(reason, size, "%s %s", file, why);
         return PROGRAM_NEVER;
     }
+    if (error == EACCES) {
+        snprintf(reason, size, "%s cannot be read", file);
+        return PROGRAM_UNREADABLE;
+    }
+    /* What is broken, or is not there, is for the kernel to refuse. */
+    if (error)
+        return PROGRAM_FITS;
     if (!program.interpreter[0] || program.calls_aio || loads_aio(file, program.interpreter))
         return PROGRAM_FITS;
     snprintf(reason, size, "neither %s nor a library that it is linked with calls POSIX AIO", file);

@@ -17,6 +17,7 @@ int program_find(const char *name, char path[PATH_MAX]);
 
 enum program_answer {
     PROGRAM_FITS,
+    PROGRAM_UNREADABLE, /* it may be executed and not read: nothing more is known of it */
     PROGRAM_CALLS_NONE, /* it will run, but nothing that it loads at its start uses POSIX AIO */
     PROGRAM_NEVER,      /* the library cannot be put before it */
 };

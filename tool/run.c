@@ -175,6 +175,10 @@ static int examine(const struct run *run, const char *path, const char *library)
     case PROGRAM_NEVER:
         tool_complain("%s: cannot be put on the library: %s", run->program[0], reason);
         return RUN_CANNOT;
+    case PROGRAM_UNREADABLE:
+        if (!run->quiet)
+            tool_complain("warning: %s: whether the library can be put before it is not known", reason);
+        return 0;
     case PROGRAM_CALLS_NONE:
         if (!run->quiet)
             tool_complain("warning: %s; what it loads or starts later is on the library all the "

@@ -33,10 +33,11 @@ static int read_block(struct aiocb *cb, int fd, int which, off_t offset)
 /* The result of a request that aio_error no longer calls in progress. To be fetched once. */
 static ssize_t result_of(struct aiocb *cb)
 {
+    int error = aio_error(cb);
     ssize_t n = aio_return(cb);
 
-    if (n < 0)
-        perror("read");
+    if (error)
+        fprintf(stderr, "read: %s\n", strerror(error));
     return n;
 }
 

@@ -41,12 +41,14 @@ static int start(struct file *file, off_t offset)
 /* What a request has read. 1: the next is on its way. 0: the file is at its end. */
 static int go_on(struct file *file)
 {
+    int error = aio_error(&file->cb);
     ssize_t n = aio_return(&file->cb);
 
     for (ssize_t i = 0; i < n; i++)
         file->found += file->block[i] == WANTED;
     if (n > 0)
         return start(file, file->cb.aio_offset + n) < 0 ? -1 : 1;
+    errno = error; /* aio_return need not set it */
     return n < 0 ? -1 : 0;
 }
 

@@ -56,10 +56,13 @@ static int start_write(struct slot *slot)
 /* A request of the slot is done: starts what follows. -1 and errno if it failed. */
 static int go_on(struct slot *slot)
 {
+    int error = aio_error(&slot->cb);
     ssize_t n = aio_return(&slot->cb);
 
-    if (n < 0)
-        return -1; /* aio_return has set errno */
+    if (n < 0) {
+        errno = error; /* aio_return need not set it */
+        return -1;
+    }
     if (!slot->writing) {
         at_end = at_end || n < BLOCK; /* a regular file: a short read is its end */
         slot->length = (size_t) n;
