@@ -164,13 +164,13 @@ int paio_descriptor_look(int fd, struct paio_look *look)
 static void note_seen(struct paio_descriptor *descriptor, const struct paio_identity *identity,
                       int flags, uint32_t epoch)
 {
-    bool plain = S_ISREG(identity->type) && !(flags & (O_DIRECT | O_SYNC | O_DSYNC | O_PATH));
+    bool file = S_ISREG(identity->type) && !(flags & O_PATH);
     uint32_t version = atomic_load_explicit(&descriptor->seen.version, memory_order_relaxed);
 
     if (version & 1 ||
         !atomic_compare_exchange_strong(&descriptor->seen.version, &version, version + 1))
         return;
-    atomic_store_explicit(&descriptor->seen.type, plain ? S_IFREG : 0, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->seen.type, file ? S_IFREG : 0, memory_order_relaxed);
     atomic_store_explicit(&descriptor->seen.flags, flags, memory_order_relaxed);
     atomic_store_explicit(&descriptor->seen.epoch, epoch, memory_order_relaxed);
     atomic_store_explicit(&descriptor->seen.dev, identity->dev, memory_order_relaxed);
@@ -179,7 +179,7 @@ static void note_seen(struct paio_descriptor *descriptor, const struct paio_iden
     atomic_store_explicit(&descriptor->seen.version, version + 2, memory_order_release);
 }
 
-/* The buffered regular file that was seen last, if requests are outstanding since. */
+/* The regular file that was seen last, if requests are outstanding since. */
 static bool recall_seen(struct paio_descriptor *descriptor, struct paio_look *look)
 {
     struct paio_identity *identity = &look->identity;
@@ -202,12 +202,23 @@ static bool recall_seen(struct paio_descriptor *descriptor, struct paio_look *lo
            atomic_load(&descriptor->requests);
 }
 
-int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, struct paio_look *look)
+static bool renew_flags(int fd, struct paio_look *look)
+{
+    int saved = errno;
+
+    look->flags = fcntl(fd, F_GETFL);
+    errno = saved;
+    return look->flags >= 0;
+}
+
+int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, bool write,
+                               struct paio_look *look)
 {
     uint32_t epoch = atomic_load(&descriptor->epoch);
     int error;
 
-    if (recall_seen(descriptor, look))
+    if (recall_seen(descriptor, look) &&
+        (!write || !(look->flags & (O_DIRECT | O_SYNC | O_DSYNC)) || renew_flags(fd, look)))
         return 0;
     error = paio_descriptor_look(fd, look);
     if (!error)

@@ -100,12 +100,14 @@ int paio_descriptor_next(int fd);
 int paio_descriptor_look(int fd, struct paio_look *look);
 
 /*
- * The same, but a buffered regular file that has requests outstanding on fd is taken to be still
- * what it was when the first of them came: whoever closed fd meanwhile had to cancel them
- * (close.c). If F_SETFL has changed O_APPEND or O_DIRECT meanwhile that costs nothing but time:
- * the pool does a file's buffered writes in turn anyway.
+ * The same, but a regular file that has requests outstanding on fd is taken to be still what it was
+ * when the first of them came: whoever closed fd meanwhile had to cancel them (close.c). F_SETFL may
+ * have changed O_APPEND or O_DIRECT meanwhile. That costs a read nothing but time, nor a buffered
+ * write, for the pool does those of a file in turn anyway; for other writes, whose order O_APPEND
+ * changes, the flags are asked for again.
  */
-int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, struct paio_look *look);
+int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, bool write,
+                               struct paio_look *look);
 
 /* The bits remembered of fd, asked anew every 64th time. 0: fd is not open. */
 uint32_t paio_descriptor_recall(struct paio_descriptor *descriptor, int fd);

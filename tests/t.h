@@ -190,6 +190,9 @@ pid_t t_child(void (*run)(void *), void *argument);
 /* Waits for a child and asserts that it left with status 0. */
 void t_reap(pid_t child);
 
+/* From now on the system call fails with the error, in this process and its children. */
+void t_forbid(unsigned int call, int error);
+
 /* Installs a handler, blocks or unblocks a signal in this thread. */
 void t_handle(int signal_number, void (*handler)(int, siginfo_t *, void *), int flags);
 void t_block(int signal_number);

@@ -5,14 +5,10 @@
  */
 #include "t.h"
 
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -204,21 +200,6 @@ END_TEST
 
 /* Systems that refuse. */
 
-/* From now on the system call fails with the error, in this process and its children. */
-static void forbid(unsigned int call, int error)
-{
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned int) error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const struct sock_fprog program = { .len = T_COUNT(filter), .filter = filter };
-
-    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
-}
-
 static void assert_requests_work(void)
 {
     int cold = t_cold_file(SIZE), direct = t_reopen(cold, O_RDWR | O_DIRECT);
@@ -244,7 +225,7 @@ static void assert_requests_work(void)
 
 static void start_without_kernel_aio(void *error)
 {
-    forbid(SYS_io_setup, (int) (intptr_t) error);
+    t_forbid(SYS_io_setup, (int) (intptr_t) error);
     setenv("LIBPOSIX_AIO_ENGINE", "auto", 1);
     ck_assert_str_eq(posix_aio_engine(), "pool");
     assert_requests_work();
@@ -262,7 +243,7 @@ END_TEST
 
 static void start_without_pgetevents(void *engine)
 {
-    forbid(SYS_io_pgetevents, ENOSYS);
+    t_forbid(SYS_io_pgetevents, ENOSYS);
     ck_assert_str_eq(posix_aio_engine(), engine);
     assert_requests_work();
     setenv("LIBPOSIX_AIO_ENGINE", "auto", 1);
@@ -278,7 +259,7 @@ END_TEST
 static void lose_io_submit(void *error)
 {
     assert_requests_work();
-    forbid(SYS_io_submit, (int) (intptr_t) error);
+    t_forbid(SYS_io_submit, (int) (intptr_t) error);
     assert_requests_work();
 }
 
@@ -305,8 +286,8 @@ static void start_without_threads(void *call)
 {
     int cold = t_cold_file(SIZE), accepted = 0;
 
-    forbid(SYS_clone, EAGAIN);
-    forbid(SYS_clone3, EAGAIN);
+    t_forbid(SYS_clone, EAGAIN);
+    t_forbid(SYS_clone3, EAGAIN);
     (void) call;
     for (int i = 0; i < MANY; i++) {
         t_prepare(&cbs[i], cold, buf + i * 4096, 4096, i * 4096);
