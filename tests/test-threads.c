@@ -198,6 +198,25 @@ START_TEST(destructors_of_thread_specific_data_run)
 }
 END_TEST
 
+START_TEST(data_of_every_key_is_noticed)
+{
+    enum { KEYS = 300, STEP = 13 };
+    pthread_key_t keys[KEYS];
+    int fd = t_cached_file(SIZE);
+
+    for (unsigned int i = 0; i < KEYS; i++)
+        ck_assert_int_eq(pthread_key_create(&keys[i], destroy), 0);
+    for (unsigned int i = 0; i < KEYS; i += STEP) {
+        key = keys[i];
+        for (unsigned int twice = 1; twice <= 2; twice++) {
+            submit_told(&cb, fd, set_specific, NULL);
+            await_calls(i / STEP * 2 + twice);
+        }
+        ck_assert_ptr_null(seen.specific);
+    }
+}
+END_TEST
+
 static void exit_thread(sigval_t value)
 {
     count(value);
@@ -362,6 +381,7 @@ static void add_threads(TCase *tests)
     tcase_add_test(tests, attributes_are_honored);
     tcase_add_test(tests, each_call_finds_a_fresh_thread);
     tcase_add_test(tests, destructors_of_thread_specific_data_run);
+    tcase_add_test(tests, data_of_every_key_is_noticed);
     tcase_add_test(tests, function_may_call_pthread_exit);
     tcase_add_test(tests, function_may_submit_and_wait);
     tcase_add_test(tests, function_that_blocks_starves_no_other);
