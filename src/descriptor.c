@@ -230,8 +230,7 @@ bool paio_identity_holds(int fd, const struct paio_identity *identity)
 {
     struct paio_identity now;
 
-    return identify(fd, &now) && now.dev == identity->dev && now.ino == identity->ino &&
-           now.type == identity->type;
+    return identify(fd, &now) && paio_identity_equal(&now, identity);
 }
 
 static uint32_t refresh(struct paio_descriptor *descriptor, int fd)

@@ -346,15 +346,13 @@ static const struct paio_engine *quick_engine(const struct paio_call *call)
                : NULL;
 }
 
-/* Is there somebody who will look into the inbox, and room in the kernel, which is then taken? */
+/* Is there somebody who will look into the inbox? */
 static bool able_quickly(const struct paio_call *call, const struct paio_flow *writes)
 {
     if (!paio_completion_there())
         return false;
-    if (call->engine == &paio_engine_kernel)
-        return paio_kernel_reserve();
-    /* A thread that does the file's writes, or one that has nothing else to do. */
-    return paio_pool_writes(writes) || paio_pool_attended();
+    /* The pool: a thread that does the file's writes, or one that has nothing else to do. */
+    return call->engine == &paio_engine_kernel || paio_pool_writes(writes) || paio_pool_attended();
 }
 
 static void pass_to_pool(struct paio_request *request, const struct paio_flow *writes)
@@ -372,16 +370,22 @@ static void pass_to_pool(struct paio_request *request, const struct paio_flow *w
     paio_signals_restore(&saved);
 }
 
-/* Whoever does what is behind its result finds it in the inbox, if nobody has before. */
+/*
+ * Whoever does what is behind its result finds it in the inbox, if nobody has before. If there is
+ * no room, whoever takes others' results finds it there and starts it.
+ */
 static void pass_to_kernel(struct paio_request *request)
 {
     struct paio_operation *operation = &request->operation;
+    bool room = paio_kernel_reserve();
     struct paio_signals saved;
 
+    request->begun = room;
     operation->complete = paio_finish_later;
-    atomic_store(&operation->engine, &paio_engine_kernel);
+    if (room)
+        atomic_store(&operation->engine, &paio_engine_kernel);
     paio_inbox_put(request);
-    if (paio_kernel_push(operation)) {
+    if (!room || paio_kernel_push(operation)) {
         paio_completion_wake();
         return;
     }
@@ -422,6 +426,6 @@ void paio_dispatch_enter(struct paio_request *request, struct paio_batch *batch)
 {
     struct paio_file *file = atomic_load_explicit(&request->file, memory_order_relaxed);
 
-    if (paio_order_enter(request, file, PAIO_NO_LANE) && request->chosen == &paio_engine_pool)
+    if (paio_order_enter(request, file, PAIO_NO_LANE) && !request->begun)
         start(request, batch);
 }

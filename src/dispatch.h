@@ -57,8 +57,8 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
 
 /*
  * Accepts a transfer of a file that has requests in flight, without a lock and without blocking
- * signals: one that the kernel engine has room for, or a buffered write that a thread of the pool
- * will find: the one that writes to the file just now, or an idle one. False: nothing has happened.
+ * signals: one for the kernel engine, or a buffered write that a thread of the pool will find: the
+ * one that writes to the file just now, or an idle one. False: nothing has happened.
  */
 bool paio_dispatch_quick(const struct paio_call *call, size_t done);
 
@@ -69,8 +69,8 @@ void paio_dispatch_flush(struct paio_batch *batch);
 void paio_dispatch_start(struct paio_link *requests);
 
 /*
- * Puts a request from the inbox in order; one for the pool that may start is added to batch, the
- * kernel has had its own already. Signals blocked.
+ * Puts a request from the inbox in order; if it may start, and the kernel has not got it already,
+ * it is added to batch. Signals blocked.
  * Async-signal-safe.
  */
 void paio_dispatch_enter(struct paio_request *request, struct paio_batch *batch);

@@ -182,13 +182,21 @@ static unsigned submit(struct paio_operation **operations, unsigned count)
     return refused;
 }
 
-/* Completes those whose descriptor has come to mean another file, and returns how many are left. */
+/*
+ * Completes those whose descriptor has come to mean another file, and returns how many are left.
+ * One look is for all that follow each other and say the same: they go to the kernel together.
+ */
 static unsigned drop_changed(struct paio_operation **operations, unsigned count)
 {
+    const struct paio_operation *last = NULL;
     unsigned kept = 0;
 
     for (unsigned i = 0; i < count; i++) {
-        if (paio_identity_holds(operations[i]->fd, &operations[i]->identity)) {
+        bool again = last && last->fd == operations[i]->fd &&
+                     paio_identity_equal(&last->identity, &operations[i]->identity);
+
+        if (again || paio_identity_holds(operations[i]->fd, &operations[i]->identity)) {
+            last = operations[i];
             operations[kept++] = operations[i];
         } else {
             atomic_fetch_sub(&engine.submitted, 1);

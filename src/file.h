@@ -118,6 +118,11 @@ void paio_descriptor_learn(struct paio_descriptor *descriptor, uint32_t bit);
 /* Forgets what was remembered of fd: its number may stand for another file from now on. */
 void paio_descriptor_forget(struct paio_descriptor *descriptor);
 
+static inline bool paio_identity_equal(const struct paio_identity *a, const struct paio_identity *b)
+{
+    return a->dev == b->dev && a->ino == b->ino && a->type == b->type;
+}
+
 /* Does identity still describe the file behind fd? */
 bool paio_identity_holds(int fd, const struct paio_identity *identity);
 

@@ -34,7 +34,8 @@ void paio_finish_reset(void)
 
 bool paio_dispatch_urgent(void)
 {
-    return atomic_load_explicit(&urgent, memory_order_relaxed) || paio_kernel_refillable();
+    return atomic_load_explicit(&urgent, memory_order_relaxed) || paio_kernel_refillable() ||
+           paio_inbox_unattended();
 }
 
 static enum paio_way way_of(const struct paio_operation *operation)
@@ -148,7 +149,8 @@ static void carry_on(struct paio_request *request)
 
 bool paio_dispatch_unsettled(void)
 {
-    return atomic_load_explicit(&settled, memory_order_relaxed) || paio_kernel_refillable();
+    return atomic_load_explicit(&settled, memory_order_relaxed) || paio_kernel_refillable() ||
+           paio_inbox_unattended();
 }
 
 static void settle_results(void)

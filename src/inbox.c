@@ -12,7 +12,9 @@
  * of them sees the other (pass_to_pool of dispatch.c, rest and serve of engine_pool.c).
  *
  * What io_submit is then given: whoever does what is behind a result (settle_results of finish.c).
- * It has the result from the kernel, which had the operation after the stack had the request.
+ * It has the result from the kernel, which had the operation after the stack had the request. What
+ * the kernel engine has no room for: the same, when it comes to the results of others, and the
+ * completion thread with its next tick.
  *
  * Locks: `emptying` is held while a load of requests is put in order, so that two loads cannot
  * change places, and so that who comes later, to put a barrier behind them say, waits until they
@@ -24,6 +26,7 @@
 
 static _Atomic(struct paio_link *) inbox; /* by in_file.next, which is not used before order is */
 static _Atomic uint32_t unordered; /* requests that were put and are not yet in order */
+static _Atomic uint32_t unattended; /* those that the kernel engine had no room for */
 static pthread_mutex_t emptying = PTHREAD_MUTEX_INITIALIZER;
 
 void paio_inbox_reset(void)
@@ -31,6 +34,12 @@ void paio_inbox_reset(void)
     pthread_mutex_init(&emptying, NULL);
     atomic_store(&inbox, NULL);
     atomic_store(&unordered, 0);
+    atomic_store(&unattended, 0);
+}
+
+static bool is_unattended(const struct paio_request *request)
+{
+    return !request->begun && request->chosen == &paio_engine_kernel;
 }
 
 void paio_inbox_put(struct paio_request *request)
@@ -38,16 +47,23 @@ void paio_inbox_put(struct paio_request *request)
     struct paio_link *next = atomic_load_explicit(&inbox, memory_order_relaxed);
 
     atomic_fetch_add(&unordered, 1);
+    if (is_unattended(request))
+        atomic_fetch_add(&unattended, 1);
     do
         request->in_file.next = next;
     while (!atomic_compare_exchange_weak(&inbox, &next, &request->in_file));
+}
+
+bool paio_inbox_unattended(void)
+{
+    return atomic_load(&unattended);
 }
 
 void paio_inbox_empty(void)
 {
     struct paio_batch batch;
     struct paio_link *each, *next, load;
-    uint32_t count = 0;
+    uint32_t count = 0, started = 0;
 
     /* Not the stack: what somebody has taken off it and not yet put in order must be waited for. */
     if (!atomic_load(&unordered))
@@ -59,9 +75,14 @@ void paio_inbox_empty(void)
         next = each->next;
         paio_list_push(&load, each);
     }
-    for (; (each = paio_list_pop(&load)); count++)
-        paio_dispatch_enter(paio_container(each, struct paio_request, in_file), &batch);
+    for (; (each = paio_list_pop(&load)); count++) {
+        struct paio_request *request = paio_container(each, struct paio_request, in_file);
+
+        started += is_unattended(request);
+        paio_dispatch_enter(request, &batch);
+    }
     paio_dispatch_flush(&batch);
+    atomic_fetch_sub(&unattended, started);
     atomic_fetch_sub(&unordered, count);
     pthread_mutex_unlock(&emptying);
 }

@@ -114,7 +114,7 @@ static void prepare(struct paio_request *request, struct aiocb *cb)
     request->in_lane.next = NULL;
     request->lane = NULL;
     request->chosen = NULL;
-    request->carry_on = false;
+    request->begun = request->carry_on = false;
     atomic_store_explicit(&request->file_write, false, memory_order_relaxed);
     atomic_store_explicit(&request->publication, PAIO_UNPUBLISHED, memory_order_relaxed);
     request->accepted = 0;

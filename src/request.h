@@ -54,6 +54,7 @@ struct paio_request {
     const struct paio_engine *chosen; /* the engine it starts on */
     _Atomic(enum paio_publication) publication;
     bool notified;                   /* the notification has been delivered */
+    bool begun;                      /* the kernel has had it before it is in order */
     bool carry_on;                   /* the kernel gave it back: the pool goes on */
     _Atomic bool file_write;         /* a write to a regular file: exit waits for it */
 };
