@@ -8,6 +8,8 @@
 
 # shellcheck disable=SC2034  # used by scripts/bench
 GROUPS_ALL='fio size many outstanding call notification lists pollers streams start'
+# shellcheck disable=SC2034
+GROUPS_QUICK='fio outstanding call notification lists pollers streams start'
 
 SLOW_MS=10 # the slow disk takes this long for each transfer
 
@@ -50,6 +52,7 @@ group_fio() {
         fio_row "cold buffered random read" "$depth" uncached "$sides" --rw=randread --random_generator=lfsr
         fio_row "cached buffered random read" "$depth" cached "$cached" --rw=randread --norandommap --invalidate=0
         fio_row "buffered random write" "$depth" cached "$sides" --rw=randwrite --norandommap --invalidate=0
+        [ "$depth" = 1 ] || sides="$sides threads"
         fio_row "O_DSYNC random write" "$depth" cached "$sides" --rw=randwrite --norandommap --invalidate=0 --sync=dsync
     done
 }

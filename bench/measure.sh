@@ -157,6 +157,8 @@ fio_run() {
     *" --iodepth="*) ;;
     *) words+=(--iodepth="$x") ;;
     esac
+    # A thread for each of the depth, and no AIO.
+    [ "$side" != threads ] || words+=(--numjobs="$x" --thread)
     words=(--bs=4k --lat_percentiles=1 --slat_percentiles=1 --percentile_list=50:99:99.9 \
         --group_reporting "${words[@]}")
     if [ "${proving:-no}" = yes ]; then

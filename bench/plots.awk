@@ -22,6 +22,7 @@ BEGIN {
     color["libaio"] = "#2060c0"
     color["io_uring"] = "#20a040"
     color["psync"] = "#c09020"
+    color["threads"] = "#8040a0"
     x_is["fio"] = "depth"
     x_is["size"] = "bytes"
     x_is["many"] = "files or threads"

@@ -72,7 +72,8 @@ function verdict(op, limit,    meets) {
 function sign(op) { return op == ">=" ? "≥" : "≤" }
 
 # One target of the form "peer|op|limit"; the peer may be absolute, or x=N: ours in the row with that x.
-function judge(key, figure, text,    part, found, against, said, raw) {
+# What is missed is followed by what the best of the others reached in the same runs: the limit.
+function judge(key, figure, text,    part, found, against, base, said, cell, raw) {
     split(text, part, "|")
     against = part[1]
     raw = best_raw(key)
@@ -81,12 +82,16 @@ function judge(key, figure, text,    part, found, against, said, raw) {
     else if (against ~ /^x=/)
         found = compared(key, "ours", title[key] SUBSEP substr(against, 3), "ours", figure)
     else
-        found = compared(key, "ours", key, against == "raw" ? raw : against, figure)
+        found = compared(key, "ours", key, base = against == "raw" ? raw : against, figure)
     if (against == "raw")
         against = "best raw" (raw ? " (" raw ")" : "")
     said = found ? verdict(part[2], part[3]) : "not measured"
+    cell = found ? ratio() : ""
+    if (base && said !~ /^(met|not measured)/ && best_of_others(key, base, figure, part[2]) &&
+        (part[2] == ">=" ? best > 1 : best < 1))
+        said = said "; the best of the others: " number(best) " (" best_side ")"
     print "| " group " | " label(key) " | " unit[figure] " | " against " | " sign(part[2]) " " part[3] " | " \
-        (found ? ratio() : "") " | " said " |" >>verdicts
+        cell " | " said " |" >>verdicts
     return sign(part[2]) " " part[3] (against == "absolute" ? "" : " " against) (figure == "cpu" ? ", CPU" : "") ": " said
 }
 

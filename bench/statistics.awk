@@ -4,7 +4,7 @@
 # ratios of them. Loaded before report.awk or plots.awk.
 
 BEGIN {
-    sides = split("glibc ours libaio io_uring psync", side_name, " ")
+    sides = split("glibc ours libaio io_uring psync threads", side_name, " ")
 }
 
 # Everything but proofs (round 0) is a value; a note is in the place of values.
@@ -77,4 +77,19 @@ function best_raw(key,    libaio) {
     if (measured(key, "io_uring", "rate") && median > libaio)
         return "io_uring"
     return libaio ? "libaio" : ""
+}
+
+# The best that any other side reached against other, in the direction of op (">=" or "<="): best and
+# best_side. False: there is none.
+function best_of_others(key, other, figure, op,    i) {
+    best_side = ""
+    for (i = 1; i <= sides; i++) {
+        if (side_name[i] == "ours" || side_name[i] == other || !compared(key, side_name[i], key, other, figure))
+            continue
+        if (!best_side || (op == ">=" ? median > best : median < best)) {
+            best = median
+            best_side = side_name[i]
+        }
+    }
+    return best_side != ""
 }

@@ -147,6 +147,7 @@ run_fio() {
     case $1 in
     ours) preload=$library ;;
     glibc) ;;
+    threads) engine=psync ;;
     *) engine=$1 ;;
     esac
     shift
