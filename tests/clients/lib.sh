@@ -29,7 +29,7 @@
 
 set -u
 export LC_ALL=C
-# shellcheck source=tests/assert.sh
+# shellcheck source=../assert.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../assert.sh"
 
 # The engines, one after the other, behind glibc: the order in which results are compared.
