@@ -149,8 +149,8 @@ no_space_for_statistics() {
     try "${full[@]}" "$tool" run "--library=$library" "--stats=$work/directory/stats" "$plain" exit
     ok "no space for statistics" ended 125 "directory/stats: No space left on device"
     # shellcheck disable=SC2016
-    try "${full[@]}" env "LIBPOSIX_AIO_STATS=$work/directory/stats" "LD_PRELOAD=$library" \
-        sh -c '"$0" exit && ls "$1"' "$plain" "$work/directory"
+    try "${full[@]}" sh -c 'LIBPOSIX_AIO_STATS=$1/stats LD_PRELOAD=$2 "$0" exit && ls "$1"' \
+        "$plain" "$work/directory" "$library"
     ok "the library does without, and leaves no file" printed ""
 }
 
