@@ -104,7 +104,6 @@ statuses_are_those_of_env() {
 
 # What is there and is no statistics of ours stays; where none can be kept the program does not run.
 statistics_are_kept_or_refused() {
-    # shellcheck disable=SC2016 # for the program's shell
     local show='printf ran'
 
     on --quiet "--stats=$work/nowhere/stats" sh -c "$show"
@@ -140,6 +139,7 @@ statistics_are_kept_or_refused() {
 
 # A mapping of a file that has no room ends its program by SIGBUS when it is written to.
 no_space_for_statistics() {
+    # shellcheck disable=SC2016 # for the inner shell
     local full=(unshare --mount sh -c 'mount -t tmpfs -o size=4k full "$0" && exec "$@"' "$work/directory")
 
     if ! "${full[@]}" true 2>"$work/err"; then
