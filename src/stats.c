@@ -2,7 +2,8 @@
 /*
  * Keeping the statistics: counters in a file mapped shared. The file is made anew (the old one
  * unlinked, so that a reader of it keeps what it has) when the library starts in a process; a
- * forked child has its own if the name says %p, and none otherwise.
+ * forked child has its own if the name says %p, and none otherwise. A file that holds anything but
+ * statistics is left alone.
  */
 #include "stats.h"
 
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "process.h"
 
@@ -18,8 +20,9 @@ struct paio_stats *paio_stats;
 
 static bool started;
 
-/* Name with %p replaced by the number of the process. False: it does not fit. */
-static bool expand(char *out, size_t size, const char *name)
+static const char magic[8] = "POSIXAI1";
+
+bool paio_stats_expand(char *out, size_t size, const char *name)
 {
     size_t used = 0;
 
@@ -37,19 +40,66 @@ static bool expand(char *out, size_t size, const char *name)
     return !*name;
 }
 
-static struct paio_stats *make(const char *path)
+/* Does the file hold statistics? Also of another version, or of a process that got no further. */
+static bool holds_statistics(int fd, off_t size)
+{
+    static const char unfinished[sizeof magic];
+    char begin[sizeof magic];
+
+    if (pread(fd, begin, sizeof begin, 0) != sizeof begin)
+        return false;
+    return memcmp(begin, magic, sizeof magic - 1) == 0 ||
+           (size == (off_t) sizeof *paio_stats && memcmp(begin, unfinished, sizeof begin) == 0);
+}
+
+/* 0 if nothing of that name would be lost, else the error; EEXIST: it holds something else. */
+static int may_replace(const char *path)
+{
+    struct stat st;
+    bool ours;
+    int fd;
+
+    if (lstat(path, &st) < 0)
+        return errno == ENOENT ? 0 : errno;
+    /* Nothing but a regular file is to be opened: a device could do something. */
+    if (!S_ISREG(st.st_mode))
+        return EEXIST;
+    if (st.st_size == 0)
+        return 0;
+    fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    ours = holds_statistics(fd, st.st_size);
+    paio_close(fd);
+    return ours ? 0 : EEXIST;
+}
+
+struct paio_stats *paio_stats_make(const char *path)
 {
     void *map = MAP_FAILED;
     int fd;
 
+    errno = may_replace(path);
+    if (errno)
+        return NULL;
     unlink(path);
     fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (fd < 0)
         return NULL;
-    if (ftruncate(fd, sizeof *paio_stats) == 0)
+    /* With its blocks: writing to a mapping that finds no space is a SIGBUS. */
+    errno = posix_fallocate(fd, 0, sizeof *paio_stats);
+    if (!errno)
         map = mmap(NULL, sizeof *paio_stats, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED) {
+        int error = errno;
+
+        unlink(path);
+        paio_close(fd);
+        errno = error;
+        return NULL;
+    }
     paio_close(fd);
-    return map == MAP_FAILED ? NULL : map;
+    return map;
 }
 
 void paio_stats_start(const char *engine, const char *reason)
@@ -59,17 +109,17 @@ void paio_stats_start(const char *engine, const char *reason)
     char path[PATH_MAX];
 
     started = true;
-    if (!name || !*name || !expand(path, sizeof path, name))
+    if (!name || !*name || !paio_stats_expand(path, sizeof path, name))
         return;
     if (child && !strstr(name, "%p"))
         return;
-    paio_stats = make(path);
+    paio_stats = paio_stats_make(path);
     if (!paio_stats)
         return;
     paio_stats->pid = (uint64_t) getpid();
     strncpy(paio_stats->engine, engine, sizeof paio_stats->engine - 1);
     strncpy(paio_stats->reason, reason, sizeof paio_stats->reason - 1);
-    memcpy(paio_stats->magic, "POSIXAI1", 8);
+    memcpy(paio_stats->magic, magic, sizeof magic);
 }
 
 void paio_stats_forget(void)

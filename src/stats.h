@@ -45,6 +45,18 @@ extern struct paio_stats *paio_stats;
 /* Maps the file that LIBPOSIX_AIO_STATS names, if it names one. */
 void paio_stats_start(const char *engine, const char *reason);
 
+/*
+ * The file's name: name with each %p replaced by the number of this process, into out. False: it
+ * does not fit.
+ */
+bool paio_stats_expand(char *out, size_t size, const char *name);
+
+/*
+ * Makes and maps a file for statistics, all zero, in place of earlier ones. NULL with errno;
+ * EEXIST: something else has that name, and is left alone.
+ */
+struct paio_stats *paio_stats_make(const char *path);
+
 /* Lets go of the file without touching it: a forked child's first act. */
 void paio_stats_forget(void);
 

@@ -72,6 +72,25 @@ mistakes() {
     example list "$work/records" 7 10000
     ok "list says what is behind the end" says "$work/err" "10000: behind the end of the file"
     ok "and fails" [ "$status" = 1 ]
+    example list "$work/records" 7 10000 4711
+    ok "and goes on with the others" [ "$(cat "$work/out")" = "4711: 0004711" ]
+    for each in 9223372036854775807 4611686018427387904; do
+        # A sanitizer's malloc would end the program.
+        ASAN_OPTIONS="$ASAN_OPTIONS:allocator_may_return_null=1" TSAN_OPTIONS=allocator_may_return_null=1 \
+            example list "$work/records" $each 0
+        ok "list says that records of $each bytes do not fit" says "$work/err" "list: records of $each bytes: Cannot allocate memory"
+        ok "and fails with status 1" [ "$status" = 1 ]
+    done
+    for each in 99999999999999999999 18446744073709551615 -1 0 7x ""; do
+        example list "$work/records" "$each" 0
+        ok "list takes \"$each\" for no size" says "$work/err" "list: \"$each\" is no size"
+        ok "and ends with status 2" [ "$status" = 2 ]
+    done
+    for each in 9223372036854775807 99999999999999999999 -1 x; do
+        example list "$work/records" 7 "$each"
+        ok "list takes \"$each\" for no record" says "$work/err" "list: \"$each\" is no record"
+        ok "and ends with status 2 there" [ "$status" = 2 ]
+    done
 }
 
 directory=$programs/example- library=yes

@@ -66,6 +66,16 @@ of_the_kernel() {
     LIBPOSIX_AIO_ENGINE=pool try "$tool" info
     ok "the environment counts" [ "$(line engine)" = "pool (LIBPOSIX_AIO_ENGINE=pool)" ]
     ok "without kernel AIO nothing goes that way" [ "$(grep -c ' kernel$' "$work/out")" = 0 ]
+    LIBPOSIX_AIO_ENGINE=steam LIBPOSIX_AIO_ORDER=alphabetical try "$tool" info
+    ok "an unknown engine is told, and what becomes of it" says "$work/out" \
+        "LIBPOSIX_AIO_ENGINE=steam (not known, ignored: as auto)"
+    ok "so is an unknown order" says "$work/out" \
+        "LIBPOSIX_AIO_ORDER=alphabetical (not known, ignored: in any order)"
+    ok "they change nothing" [ "$(sed '/^environment/d' "$work/out")" = "$("$tool" info)" ]
+    LIBPOSIX_AIO_ENGINE=kernel LIBPOSIX_AIO_ORDER=descriptor try "$tool" info
+    ok "what is known is not called unknown" [ "$(grep -c 'not known' "$work/out")" = 0 ]
+    LIBPOSIX_AIO_ENGINE='' LIBPOSIX_AIO_ORDER='' try "$tool" info
+    ok "nor is what is empty" [ "$(grep -c 'not known' "$work/out")" = 0 ]
     LIBPOSIX_AIO_ORDER=descriptor try "$tool" info
     ok "in the order of glibc nothing is inline" [ "$(grep -c ' inline' "$work/out")" = 0 ]
 }
@@ -100,6 +110,16 @@ of_files() {
     : >"$work/empty"
     try "$tool" info "$work/empty"
     ok "an empty file" ended 0
+    head -c 4095 /dev/zero >"$work/short"
+    try "$tool" info "$work/short"
+    if [[ $(line O_DIRECT) == works* ]]; then
+        ok "a short file: why O_DIRECT is not tried" says "$work/out" "kernel, not tried: the file is shorter than 4096 bytes"
+        head -c 4096 /dev/zero >"$work/short"
+        try "$tool" info "$work/short"
+        ok "a block is long enough" says <(grep '^read, O_DIRECT' "$work/out") ", tried"
+    else
+        skip "a short file by O_DIRECT" "this directory has none"
+    fi
     LIBPOSIX_AIO_ENGINE=pool try "$tool" info "$work/data"
     ok "a file without kernel AIO" [ "$(way "read, O_DIRECT")$(way "write, O_DIRECT")" != kernel ]
 }

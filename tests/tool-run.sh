@@ -44,8 +44,8 @@ the_environment_is_set() {
 
     on --quiet sh -c "$show"
     ok "without options only LD_PRELOAD is set" printed "$library|||"
-    on --quiet --engine=kernel --order=descriptor --stats=/x/y.%p sh -c "$show"
-    ok "options set the variables" printed "$library|kernel|descriptor|/x/y.%p"
+    on --quiet --engine=kernel --order=descriptor "--stats=$work/y.%p" sh -c "$show"
+    ok "options set the variables" printed "$library|kernel|descriptor|$work/y.%p"
     LD_PRELOAD=libm.so.6 LIBPOSIX_AIO_ENGINE=pool LIBPOSIX_AIO_ORDER=descriptor on --quiet sh -c "$show"
     ok "what was preloaded and set stays" printed "$library:libm.so.6|pool|descriptor|"
     LIBPOSIX_AIO_ORDER=descriptor on --quiet --order any sh -c "$show"
@@ -93,7 +93,95 @@ statuses_are_those_of_env() {
     ok "the same, in PATH" ended 126 "may not be executed"
     printf '#!/nonexistent/interpreter\n' >"$work/lost" && chmod +x "$work/lost"
     on --quiet "$work/lost"
-    ok "a script without its interpreter" ended 127 "cannot be run: No such file"
+    ok "a script without its interpreter" ended 127 "lost: its interpreter /nonexistent/interpreter is not there"
+    printf '#!%s\n' "$work/lost" >"$work/lost2" && chmod +x "$work/lost2"
+    on --quiet "$work/lost2"
+    ok "a script whose interpreter is such a script" ended 127 "lost2: its interpreter /nonexistent/interpreter is not there"
+    printf '#!/usr/bin/env no-such-interpreter\n' >"$work/lost3" && chmod +x "$work/lost3"
+    on --quiet "$work/lost3"
+    ok "what env does not find is for env to say" ended 127 "env: "
+}
+
+# What is there and is no statistics of ours stays; where none can be kept the program does not run.
+statistics_are_kept_or_refused() {
+    local show='printf ran'
+
+    on --quiet "--stats=$work/nowhere/stats" sh -c "$show"
+    ok "statistics in no directory" ended 125 "cannot be kept in $work/nowhere/stats: No such file or directory"
+    ok "and the program does not run" silent "$work/out"
+    on --quiet "--stats=$work/%p/stats" sh -c "$show"
+    ok "the same with %p" ended 125 "/stats: No such file or directory"
+    on --quiet "--stats=$(printf '%05000d' 1)" sh -c "$show"
+    ok "a name that is too long" ended 125 "File name too long"
+    echo "dear diary" >"$work/diary"
+    on --quiet "--stats=$work/diary" "$plain" exit
+    ok "a file of something else" ended 125 "diary: it exists and holds something else"
+    ok "stays as it is" [ "$(cat "$work/diary")" = "dear diary" ]
+    LIBPOSIX_AIO_STATS=$work/diary LD_PRELOAD=$library try "$plain" exit
+    ok "the library by itself replaces it neither" [ "$(cat "$work/diary")" = "dear diary" ]
+    mkfifo "$work/pipe" && ln -s diary "$work/link" && mkdir -p "$work/directory"
+    for each in pipe link directory; do
+        on --quiet "--stats=$work/$each" "$plain" exit
+        ok "a $each" ended 125 "$each: it exists and holds something else"
+        LIBPOSIX_AIO_STATS=$work/$each LD_PRELOAD=$library try "$plain" exit
+        ok "nor a $each" [ ! -f "$work/$each" -o -L "$work/$each" ]
+    done
+    : >"$work/empty"
+    on "--stats=$work/empty" "$plain" exit
+    ok "an empty file is no loss" [ "$(sum read. "$work/empty")" = 30 ]
+    on "--stats=$work/empty" "$plain" exit
+    ok "nor are earlier statistics" [ "$(sum read. "$work/empty")" = 30 ]
+    on --quiet "--stats=$work/empty" true
+    ok "which do not pass for those of a program without AIO" [ ! -e "$work/empty" ]
+    on "--stats=$work/own.%p" "$plain" exit
+    ok "%p is the program's" [ "$(value pid "$work"/own.[0-9]*)" = "$(basename "$work"/own.[0-9]* | cut -d. -f2)" ]
+}
+
+# A mapping of a file that has no room ends its program by SIGBUS when it is written to.
+no_space_for_statistics() {
+    # shellcheck disable=SC2016 # for the inner shell
+    local full=(unshare --mount sh -c 'mount -t tmpfs -o size=4k full "$0" && exec "$@"' "$work/directory")
+
+    if ! "${full[@]}" true 2>"$work/err"; then
+        skip "a full filesystem" "$(head -n 1 "$work/err")"
+        return 0
+    fi
+    try "${full[@]}" "$tool" run "--library=$library" "--stats=$work/directory/stats" "$plain" exit
+    ok "no space for statistics" ended 125 "directory/stats: No space left on device"
+    # shellcheck disable=SC2016
+    try "${full[@]}" sh -c 'LIBPOSIX_AIO_STATS=$1/stats LD_PRELOAD=$2 "$0" exit && ls "$1"' \
+        "$plain" "$work/directory" "$library"
+    ok "the library does without, and leaves no file" printed ""
+}
+
+# A library that the dynamic linker would pass over with a word, or without one.
+libraries_are_looked_at() {
+    local other
+
+    library_refused "a directory" "$work" "is not a regular file"
+    mkfifo "$work/library.fifo"
+    library_refused "a FIFO" "$work/library.fifo" "is not a regular file"
+    : >"$work/nothing.so"
+    library_refused "an empty file" "$work/nothing.so" "is not an ELF file"
+    echo 'GROUP ( libposix-aio.so.1 )' >"$work/script.so"
+    library_refused "a linker script" "$work/script.so" "is not an ELF file"
+    cp "$library" "$work/arm.so" && printf '\xb7' | dd of="$work/arm.so" bs=1 seek=18 conv=notrunc status=none
+    library_refused "a library of another architecture" "$work/arm.so" "is for another architecture"
+    library_refused "a program" "$plain" "is not a shared library"
+    other=$(ldd "$plain" | awk '$1 == "libc.so.6" { print $3 }')
+    library_refused "glibc" "$other" "is not libposix-aio"
+    if compile none.so 'int f(void) { return 0; }' -shared -fPIC && compile none.o 'int f(void) { return 0; }' -c; then
+        library_refused "another library" "$work/none.so" "exports no aio_read"
+        library_refused "an object file" "$work/none.o" "is not a shared library"
+    else
+        skip "another library" "it cannot be compiled"
+    fi
+}
+
+# library_refused WHAT FILE REASON
+library_refused() {
+    try timeout 20 "$tool" run "--library=$2" "$plain" exit
+    ok "$1 is refused as the library" ended 125 "$2 cannot be preloaded: it $3"
 }
 
 programs_are_found_in_path() {
@@ -118,6 +206,25 @@ compile() {
     ${T_CC:-cc} -o "$work/$1" "$work/$1.c" "${@:3}" 2>"$work/err"
 }
 
+interpreter_of() { readelf -lW "$1" | sed -n 's/.*program interpreter: \(.*\)]/\1/p'; }
+
+# A dynamic linker is known by what it is, not by the name of its file.
+programs_of_other_linkers() {
+    local main='int main(void) { return 5; }'
+
+    cp "$library" "$work/ld-linux-x86-64.so.2"
+    cp "$(interpreter_of "$plain")" "$work/copy-of-ours"
+    if compile stranger "$main" "-Wl,--dynamic-linker=$work/ld-linux-x86-64.so.2" &&
+        compile friend "$main" "-Wl,--dynamic-linker=$work/copy-of-ours"; then
+        on "$work/stranger"
+        ok "a program for another C library" ended 126 "another C library: its dynamic linker $work/ld-linux-x86-64.so.2 is not glibc's"
+        on --quiet "$work/friend"
+        ok "glibc's dynamic linker under another name" ended 5
+    else
+        skip "a program for another C library" "it cannot be compiled"
+    fi
+}
+
 programs_that_never_fit() {
     if compile static 'int main(void) { return 0; }' -static; then
         on "$work/static"
@@ -139,7 +246,8 @@ programs_that_never_fit() {
     ok "a script for one" ended 126 "$work/elsewhere is for another architecture"
     patched musl "$(grep -abo ld-linux "$plain" | head -n 1 | cut -d: -f1)" 'ld-other'
     on "$work/musl"
-    ok "a program for another C library" ended 126 "another C library"
+    ok "a program without its dynamic linker" ended 127 "musl: its dynamic linker $(interpreter_of "$work/musl") is not there"
+    programs_of_other_linkers
     if compile own 'int aio_read(void *p) { return !p; } int main(void) { return aio_read(0); }' -rdynamic -w; then
         on "$work/own"
         ok "a program with functions of its own" ended 126 "of its own"
@@ -218,6 +326,9 @@ programs_without_aio() {
 
 programs_run_on_the_library
 the_environment_is_set
+statistics_are_kept_or_refused
+no_space_for_statistics
+libraries_are_looked_at
 statuses_are_those_of_env
 programs_are_found_in_path
 programs_that_never_fit

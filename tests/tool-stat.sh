@@ -117,7 +117,7 @@ misused() {
     ok "too many" ended 2 "PID or FILE"
     for wrong in 0 -1 x 1x "" inf nan 1e300; do
         try "$tool" stat "$work/stats" "$wrong"
-        ok "the interval \"$wrong\"" ended 2 "is no interval"
+        ok "the interval \"$wrong\"" ended 2 "is no interval: seconds, from 0.001 to 1000000"
     done
     for wrong in 0 -1 x 1.5 ""; do
         try "$tool" stat "$work/stats" 1 "$wrong"

@@ -47,7 +47,11 @@ static void read_symbols(Elf *elf, Elf_Scn *section, const GElf_Shdr *header,
     GElf_Sym symbol;
 
     for (int i = 0; data && gelf_getsym(data, i, &symbol); i++) {
-        if (!submits(elf_strptr(elf, header->sh_link, symbol.st_name)))
+        const char *name = elf_strptr(elf, header->sh_link, symbol.st_name);
+
+        if (name && symbol.st_shndx != SHN_UNDEF && strcmp(name, "posix_aio_version") == 0)
+            file->is_ours = true;
+        if (!submits(name))
             continue;
         if (symbol.st_shndx == SHN_UNDEF)
             file->calls_aio = true;
@@ -56,13 +60,22 @@ static void read_symbols(Elf *elf, Elf_Scn *section, const GElf_Shdr *header,
     }
 }
 
-static void read_dynamic(Elf_Scn *section, struct elf_file *file)
+static void read_dynamic(Elf *elf, Elf_Scn *section, const GElf_Shdr *header,
+                         struct elf_file *file)
 {
     Elf_Data *data = elf_getdata(section, NULL);
+    const char *name;
     GElf_Dyn entry;
 
-    for (int i = 0; data && gelf_getdyn(data, i, &entry) && entry.d_tag != DT_NULL; i++)
-        file->named = file->named || entry.d_tag == DT_SONAME;
+    for (int i = 0; data && gelf_getdyn(data, i, &entry) && entry.d_tag != DT_NULL; i++) {
+        if (entry.d_tag == DT_FLAGS_1 && entry.d_un.d_val & DF_1_PIE)
+            file->shared = false;
+        if (entry.d_tag != DT_SONAME)
+            continue;
+        name = elf_strptr(elf, header->sh_link, entry.d_un.d_val);
+        if (name && strlen(name) < sizeof file->name)
+            strcpy(file->name, name);
+    }
 }
 
 static int read_elf(Elf *elf, struct elf_file *file)
@@ -76,6 +89,7 @@ static int read_elf(Elf *elf, struct elf_file *file)
     file->class = header.e_ident[EI_CLASS];
     file->order = header.e_ident[EI_DATA];
     file->machine = header.e_machine;
+    file->shared = header.e_type == ET_DYN;
     read_segments(elf, file);
     while ((section = elf_nextscn(elf, section))) {
         if (!gelf_getshdr(section, &each))
@@ -83,7 +97,7 @@ static int read_elf(Elf *elf, struct elf_file *file)
         if (each.sh_type == SHT_DYNSYM)
             read_symbols(elf, section, &each, file);
         else if (each.sh_type == SHT_DYNAMIC)
-            read_dynamic(section, file);
+            read_dynamic(elf, section, &each, file);
     }
     return 0;
 }

@@ -24,14 +24,38 @@ void info_line(const char *name, const char *format, ...)
     putchar('\n');
 }
 
+/* A variable of the library's environment, its known values, and what others come to. */
+static const struct variable {
+    const char *name;
+    const char *known[3]; /* an empty value is the same as none */
+    const char *otherwise;
+} variables[] = {
+    { "LIBPOSIX_AIO_ENGINE", { "auto", "kernel", "pool" }, "as auto" },
+    { "LIBPOSIX_AIO_ORDER", { "descriptor" }, "in any order" },
+};
+
+static void print_variable(const struct variable *variable)
+{
+    const char *value = getenv(variable->name);
+    bool known = false;
+
+    if (!value)
+        return;
+    for (unsigned i = 0; i < 3 && variable->known[i]; i++)
+        known = known || strcmp(value, variable->known[i]) == 0;
+    if (known || !*value)
+        info_line("environment", "%s=%s", variable->name, value);
+    else
+        info_line("environment", "%s=%s (not known, ignored: %s)", variable->name, value,
+                  variable->otherwise);
+}
+
 void info_settings(void)
 {
-    static const char *const names[] = { "LIBPOSIX_AIO_ENGINE", "LIBPOSIX_AIO_ORDER" };
     const char *engine = posix_aio_engine(), *reason = paio_settings.reason;
 
-    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (getenv(names[i]))
-            info_line("environment", "%s=%s", names[i], getenv(names[i]));
+    for (unsigned i = 0; i < sizeof variables / sizeof variables[0]; i++)
+        print_variable(&variables[i]);
     info_line("engine", "%s%s%s%s", engine, *reason ? " (" : "", reason, *reason ? ")" : "");
 }
 

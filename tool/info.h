@@ -32,6 +32,7 @@ struct info_trial {
     uint32_t memory;              /* PAIO_NO_NOWAIT and its like */
     bool direct;                  /* it can be opened with O_DIRECT */
     const char *tried[INFO_KINDS]; /* the way that a request has gone, or NULL: not tried */
+    const char *untried;           /* why O_DIRECT, which works, was not tried, or NULL */
 };
 
 /* Prints the way of each kind of request: in general, on a file, or on what else has that mode. */

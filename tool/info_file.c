@@ -19,7 +19,7 @@
 #include "stats.h"
 #include "tool.h"
 
-enum { BLOCK = 4096 }; /* that is read, once for each way */
+enum { BLOCK = 4096 }; /* that is read, once for each way; untried says the number too */
 
 void info_filesystem(int fd, char *text, size_t size)
 {
@@ -139,7 +139,11 @@ static void try_direct(int path_fd, off_t size, void *buffer, struct info_trial 
     }
     print_alignment(fd);
     /* What ends short at the end of the file says nothing of the others. */
-    for (int i = 0; i < 2 && size >= BLOCK && !(trial->memory & PAIO_NO_NOWAIT); i++)
+    if (size < BLOCK)
+        trial->untried = "not tried: the file is shorter than 4096 bytes";
+    else if (trial->memory & PAIO_NO_NOWAIT)
+        trial->untried = "not tried: without RWF_NOWAIT a read may wait";
+    for (int i = 0; i < 2 && !trial->untried; i++)
         /* Twice: the first may have had to wait until the page cache was written back. */
         trial->tried[INFO_READ_DIRECT] = try_read(fd, buffer);
     close(fd);

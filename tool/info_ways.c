@@ -104,7 +104,7 @@ void info_ways_of_file(const struct info_trial *trial)
         if (i == INFO_READ_DIRECT && !trial->direct)
             continue;
         print_row(reads[i].text, trial->tried[i] ? trial->tried[i] : way_of(&reads[i]),
-                  trial->tried[i] ? "tried" : NULL);
+                  trial->tried[i] ? "tried" : i == INFO_READ_DIRECT ? trial->untried : NULL);
     }
     for (unsigned i = trial->direct ? 0 : 1; i < sizeof writes / sizeof writes[0]; i++)
         print_row(writes[i].text, way_of(&writes[i]), NULL);

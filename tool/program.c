@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,22 +144,60 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* Why the dynamic linker of this process would never load the library into the program, or NULL. */
-static const char *misfit(const struct elf_file *program, const struct elf_file *library)
+static bool is_missing(const char *path)
 {
-    struct elf_file self;
+    return access(path, F_OK) < 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
+/* Is the file the dynamic linker of the C library that this process has, under whatever name? */
+static bool is_our_linker(const char *path)
+{
+    struct elf_file self, linker;
+
+    if (elf_read_file("/proc/self/exe", &self) || !self.interpreter[0])
+        return true; /* not known */
+    return elf_read_file(path, &linker) == 0 &&
+           strcmp(linker.name, base_name(self.interpreter)) == 0;
+}
+
+static enum program_answer answer(enum program_answer answer, char *reason, unsigned size,
+                                  const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static enum program_answer answer(enum program_answer answer, char *reason, unsigned size,
+                                  const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(reason, size, format, arguments);
+    va_end(arguments);
+    return answer;
+}
+
+/* Can the program's dynamic linker load the library into it? */
+static enum program_answer match(const char *path, const struct elf_file *program,
+                                 const struct elf_file *library, char *reason, unsigned size)
+{
+    const char *linker = program->interpreter;
 
     if (program->class != library->class || program->order != library->order ||
         program->machine != library->machine)
-        return "is for another architecture than the library";
-    if (!program->interpreter[0])
-        return program->named ? NULL : "is linked statically, so it has no dynamic linker";
-    if (elf_read_file("/proc/self/exe", &self) == 0 && self.interpreter[0] &&
-        strcmp(base_name(self.interpreter), base_name(program->interpreter)) != 0)
-        return "is for another C library: its dynamic linker is not glibc's";
+        return answer(PROGRAM_NEVER, reason, size, "%s is for another architecture than the library",
+                      path);
+    if (!linker[0])
+        return program->name[0] ? PROGRAM_FITS
+                                : answer(PROGRAM_NEVER, reason, size,
+                                         "%s is linked statically, so it has no dynamic linker", path);
+    if (is_missing(linker))
+        return answer(PROGRAM_INCOMPLETE, reason, size, "its dynamic linker %s is not there", linker);
+    if (!is_our_linker(linker))
+        return answer(PROGRAM_NEVER, reason, size,
+                      "%s is for another C library: its dynamic linker %s is not glibc's", path, linker);
     if (program->defines_aio)
-        return "has functions of <aio.h> of its own, which come before any library's";
-    return NULL;
+        return answer(PROGRAM_NEVER, reason, size,
+                      "%s has functions of <aio.h> of its own, which come before any library's", path);
+    return PROGRAM_FITS;
 }
 
 /* Does the object on a line that the dynamic linker has listed call POSIX AIO? */
@@ -214,6 +253,7 @@ static bool loads_aio(const char *path, const char *interpreter)
 enum program_answer program_examine(const char *path, const char *library, char *reason,
                                     unsigned size)
 {
+    enum program_answer found = PROGRAM_FITS;
     struct elf_file program, ours;
     char file[PATH_MAX];
     const char *why;
@@ -221,26 +261,56 @@ enum program_answer program_examine(const char *path, const char *library, char 
 
     snprintf(file, sizeof file, "%s", path);
     for (unsigned i = 0; i < SCRIPTS && follow_script(file); i++)
-        ;
+        if (is_missing(file))
+            return answer(PROGRAM_INCOMPLETE, reason, size, "its interpreter %s is not there", file);
     if (elf_read_file(library, &ours))
         return PROGRAM_FITS;
     error = elf_read_file(file, &program);
-    why = error ? NULL : misfit(&program, &ours);
-    if (!why)
-        why = secure_execution(file);
-    if (why) {
-        snprintf(reason, size, "%s %s", file, why);
-        return PROGRAM_NEVER;
-    }
-    if (error == EACCES) {
-        snprintf(reason, size, "%s cannot be read", file);
-        return PROGRAM_UNREADABLE;
-    }
+    if (!error)
+        found = match(file, &program, &ours, reason, size);
+    if (found != PROGRAM_FITS)
+        return found;
+    why = secure_execution(file);
+    if (why)
+        return answer(PROGRAM_NEVER, reason, size, "%s %s", file, why);
+    if (error == EACCES)
+        return answer(PROGRAM_UNREADABLE, reason, size, "%s cannot be read", file);
     /* What is broken, or is not there, is for the kernel to refuse. */
     if (error)
         return PROGRAM_FITS;
     if (!program.interpreter[0] || program.calls_aio || loads_aio(file, program.interpreter))
         return PROGRAM_FITS;
-    snprintf(reason, size, "neither %s nor a library that it is linked with calls POSIX AIO", file);
-    return PROGRAM_CALLS_NONE;
+    return answer(PROGRAM_CALLS_NONE, reason, size,
+                  "neither %s nor a library that it is linked with calls POSIX AIO", file);
+}
+
+int program_library(const char *library, char *reason, unsigned size)
+{
+    struct elf_file file, self;
+    const char *why = NULL;
+    struct stat st;
+    int error = stat(library, &st) < 0 ? errno : 0;
+
+    if (!error && !S_ISREG(st.st_mode))
+        why = "is not a regular file";
+    else if (!error)
+        error = elf_read_file(library, &file);
+    if (error && error != ENOEXEC)
+        snprintf(reason, size, "cannot be read: %s", strerror(error));
+    else if (error)
+        why = "is not an ELF file";
+    else if (!why && elf_read_file("/proc/self/exe", &self) == 0 &&
+             (file.class != self.class || file.order != self.order || file.machine != self.machine))
+        why = "is for another architecture than this program";
+    else if (!why && !file.shared)
+        why = "is not a shared library";
+    else if (!why && !file.defines_aio)
+        why = "exports no aio_read";
+    else if (!why && !file.is_ours)
+        why = "is not libposix-aio: it exports no posix_aio_version";
+    else if (!why && strpbrk(library, ": \t\n"))
+        why = "has a space or colon in its name";
+    if (why)
+        snprintf(reason, size, "cannot be preloaded: it %s", why);
+    return error || why ? -1 : 0;
 }

@@ -20,6 +20,7 @@ enum program_answer {
     PROGRAM_UNREADABLE, /* it may be executed and not read: nothing more is known of it */
     PROGRAM_CALLS_NONE, /* it will run, but nothing that it loads at its start uses POSIX AIO */
     PROGRAM_NEVER,      /* the library cannot be put before it */
+    PROGRAM_INCOMPLETE, /* it cannot start: its interpreter or dynamic linker is not there */
 };
 
 /*
@@ -29,5 +30,11 @@ enum program_answer {
  */
 enum program_answer program_examine(const char *path, const char *library, char *reason,
                                     unsigned size);
+
+/*
+ * Is that file the library, for this architecture, and can LD_PRELOAD name it? 0, or -1 and in
+ * reason what is wrong with it, to go behind its name.
+ */
+int program_library(const char *library, char *reason, unsigned size);
 
 #endif

@@ -11,9 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "program.h"
+#include "stats.h"
 
 enum { RUN_FAILED = 125, RUN_CANNOT = 126, RUN_NOT_FOUND = 127 };
 
@@ -114,11 +116,39 @@ static int set_preload(const char *library)
     return status;
 }
 
+/*
+ * Makes the file as the library would, to see that it can be made, and takes it away again: the
+ * program has the process number that we have now. Earlier statistics are gone then, also if the
+ * program should use no AIO.
+ */
+static int try_stats(const char *name)
+{
+    struct paio_stats *stats = NULL;
+    char path[PATH_MAX];
+
+    errno = ENAMETOOLONG;
+    if (paio_stats_expand(path, sizeof path, name))
+        stats = paio_stats_make(path);
+    else
+        snprintf(path, sizeof path, "%s", name);
+    if (!stats) {
+        tool_complain("statistics cannot be kept in %s: %s", path,
+                      errno == EEXIST ? "it exists and holds something else; remove it, or name "
+                                        "another file" : strerror(errno));
+        return RUN_FAILED;
+    }
+    munmap(stats, sizeof *stats);
+    unlink(path);
+    return 0;
+}
+
 static int set_stats(const char *file)
 {
     char *whole = absolute(file);
-    int status = whole ? set("LIBPOSIX_AIO_STATS", whole) : RUN_FAILED;
+    int status = whole ? try_stats(whole) : RUN_FAILED;
 
+    if (!status)
+        status = set("LIBPOSIX_AIO_STATS", whole);
     free(whole);
     return status;
 }
@@ -138,18 +168,14 @@ static int set_environment(const struct run *run, const char *library)
     return status;
 }
 
-/* Is that a library that LD_PRELOAD can name? */
 static int check_library(const char *library)
 {
-    if (access(library, R_OK) < 0) {
-        tool_complain("the library %s cannot be read: %s", library, strerror(errno));
-        return RUN_FAILED;
-    }
-    if (strpbrk(library, ": \t\n")) {
-        tool_complain("LD_PRELOAD cannot name the library %s: a space or colon is in it", library);
-        return RUN_FAILED;
-    }
-    return 0;
+    char reason[200];
+
+    if (program_library(library, reason, sizeof reason) == 0)
+        return 0;
+    tool_complain("the library %s %s", library, reason);
+    return RUN_FAILED;
 }
 
 /* The path of the program, or a status. */
@@ -175,6 +201,9 @@ static int examine(const struct run *run, const char *path, const char *library)
     case PROGRAM_NEVER:
         tool_complain("%s: cannot be put on the library: %s", run->program[0], reason);
         return RUN_CANNOT;
+    case PROGRAM_INCOMPLETE:
+        tool_complain("%s: %s", run->program[0], reason);
+        return RUN_NOT_FOUND;
     case PROGRAM_UNREADABLE:
         if (!run->quiet)
             tool_complain("warning: %s: whether the library can be put before it is not known", reason);

@@ -133,7 +133,8 @@ static int read_watch(int argc, char *argv[], struct watch *watch)
     if (argc > 2) {
         watch->interval = strtod(argv[2], &end);
         if (*end || end == argv[2] || !(watch->interval >= 0.001 && watch->interval <= longest))
-            return tool_misused(TOOL_USAGE, "\"%s\" is no interval: seconds, from 0.001", argv[2]);
+            return tool_misused(TOOL_USAGE, "\"%s\" is no interval: seconds, from 0.001 to %.0f",
+                                argv[2], longest);
     }
     if (argc > 3) {
         if (argv[3][strspn(argv[3], "0123456789")] || (watch->count = strtoul(argv[3], NULL, 10)) == 0)

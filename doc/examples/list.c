@@ -11,6 +11,7 @@
 #include <aio.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,21 @@ struct record {
     char *bytes;
 };
 
-static int prepare(struct record *record, int fd, size_t size, long number)
+/* The number that text is, if it is one between least and most; else -1, with a message. */
+static long long number_in(const char *text, const char *what, long long least, long long most)
+{
+    long long number;
+    char *end;
+
+    errno = 0;
+    number = strtoll(text, &end, 10);
+    if (!errno && end > text && !*end && number >= least && number <= most)
+        return number;
+    fprintf(stderr, "list: \"%s\" is no %s\n", text, what);
+    return -1;
+}
+
+static int prepare(struct record *record, int fd, size_t size, long long number)
 {
     record->bytes = malloc(size);
     if (!record->bytes)
@@ -30,7 +45,7 @@ static int prepare(struct record *record, int fd, size_t size, long number)
     record->cb.aio_fildes = fd;
     record->cb.aio_buf = record->bytes;
     record->cb.aio_nbytes = size;
-    record->cb.aio_offset = (off_t) number * (off_t) size;
+    record->cb.aio_offset = (off_t) (number * (long long) size);
     record->cb.aio_sigevent.sigev_notify = SIGEV_NONE; /* the list as a whole is waited for */
     return 0;
 }
@@ -59,40 +74,66 @@ static int print(struct record *record, size_t size, const char *number)
     int error = aio_error(&record->cb);
     ssize_t n = aio_return(&record->cb);
 
-    if (!error && (size_t) n == size)
-        return printf("%s: %.*s\n", number, (int) size, record->bytes) < 0;
+    if (!error && (size_t) n == size) {
+        printf("%s: ", number);
+        fwrite(record->bytes, 1, size, stdout);
+        return putchar('\n') == EOF;
+    }
     fprintf(stderr, "%s: %s\n", number, error ? strerror(error) : "behind the end of the file");
     return 1;
 }
 
+/* Reads and prints the records of those numbers: the exit status. */
+static int list_records(int fd, size_t size, char *numbers[], int count)
+{
+    struct record *records = calloc((size_t) count, sizeof *records);
+    struct aiocb **list = calloc((size_t) count, sizeof *list);
+    int status = records && list ? 0 : 1, ready;
+    long long number;
+
+    for (int i = 0; !status && i < count; i++) {
+        number = number_in(numbers[i], "record", 0, LLONG_MAX / (long long) size - 1);
+        if (number < 0)
+            status = 2;
+        else if (prepare(&records[i], fd, size, number) < 0)
+            status = 1;
+        else
+            list[i] = &records[i].cb;
+    }
+    if (status == 1)
+        fprintf(stderr, "list: records of %zu bytes: %s\n", size, strerror(errno));
+    else if (!status && read_all(records, list, count) < 0) {
+        perror("list");
+        exit(1); /* what is still being read must not be freed */
+    }
+    ready = !status;
+    for (int i = 0; ready && i < count; i++)
+        status |= print(&records[i], size, numbers[i]);
+    for (int i = 0; records && i < count; i++)
+        free(records[i].bytes);
+    free(records);
+    free(list);
+    return status;
+}
+
 int main(int argc, char *argv[])
 {
-    size_t size = argc > 3 ? strtoul(argv[2], NULL, 10) : 0;
-    int count = argc - 3, status = 0, fd = size ? open(argv[1], O_RDONLY) : -1;
-    struct record *records;
-    struct aiocb **list;
+    long long size;
+    int fd, status;
 
-    if (fd < 0) {
+    if (argc < 4) {
         fprintf(stderr, "usage: list FILE SIZE NUMBER...\n");
         return 2;
     }
-    records = calloc((size_t) count, sizeof *records);
-    list = calloc((size_t) count, sizeof *list);
-    for (int i = 0; records && list && i < count; i++) {
-        if (prepare(&records[i], fd, size, atol(argv[i + 3])) < 0)
-            return 1;
-        list[i] = &records[i].cb;
-    }
-    if (!records || !list || read_all(records, list, count) < 0) {
-        perror("list");
+    size = number_in(argv[2], "size", 1, LLONG_MAX);
+    if (size < 0)
+        return 2;
+    fd = open(argv[1], O_RDONLY);
+    if (fd < 0) {
+        perror(argv[1]);
         return 1;
     }
-    for (int i = 0; i < count; i++) {
-        status |= print(&records[i], size, argv[i + 3]);
-        free(records[i].bytes);
-    }
-    free(records);
-    free(list);
+    status = list_records(fd, (size_t) size, argv + 3, argc - 3);
     close(fd);
     return status;
 }

@@ -17,6 +17,8 @@
 #   ok "what holds" COMMAND [ARG...]      counts and prints one assertion
 #   bound LABEL SYMBOL...                 an assertion about the last run called LABEL
 #   counted LABEL REGEX                   prints what the library counted in all its processes
+#   ratios WHAT                           prints the times in $took of each library, and how many
+#                                         times glibc's is the library's
 #   client_end                            prints the totals and ends
 #
 # Everything that a client writes goes to BUILD/clients/NAME ($work), kept if something failed. Of
@@ -27,8 +29,8 @@
 
 set -u
 export LC_ALL=C
-
-say() { printf '%s\n' "$*"; }
+# shellcheck source=../assert.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../assert.sh"
 
 # The engines, one after the other, behind glibc: the order in which results are compared.
 readonly engines="kernel pool"
@@ -56,7 +58,6 @@ client_begin()
     work=$build/clients/$client
     rm -rf "${work:?}"
     mkdir -p "$work"
-    passed=0 failed=0
     trap client_stop EXIT
 }
 
@@ -102,20 +103,6 @@ client_end()
     fi
     say "$client: what it left is in $work" >&2
     exit 1
-}
-
-ok()
-{
-    local what=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-        say "  ok      $what"
-    else
-        failed=$((failed + 1))
-        say "  FAILED  $what"
-        return 1
-    fi
 }
 
 # Processes started for LABEL, whoever their parent is now. Daemons leave the session that the run
@@ -259,6 +246,17 @@ greatest()
     done | awk -v name="$2" '$1 == name && $2 > max { max = $2 } END { print max + 0 }'
 }
 
+# Prints the times of WHAT, in the associative array "took", seconds by library, and what glibc's
+# time divided by each engine's is.
+ratios()
+{
+    local engine line="  $1: glibc ${took[glibc]} s"
+    for engine in $engines; do
+        line+=", $engine ${took[$engine]} s ($(awk "BEGIN { printf \"%.2f\", ${took[glibc]} / ${took[$engine]} }") times as fast)"
+    done
+    say "$line"
+}
+
 # Requests of an operation, by whichever way they went.
 readonly reads='read[.](inline|kernel|pool|stream)' writes='write[.](inline|kernel|pool|stream)' \
     syncs='fsync[.](inline|kernel|pool|stream)'
@@ -277,8 +275,6 @@ ran_on()
     [ $any = yes ]
 }
 
-at_least() { [ "$1" -ge "$2" ] || { say "  $1 is less than $2"; return 1; }; }
-equal() { [ "$1" = "$2" ] || { say "  $1 is not $2"; return 1; }; }
 
 # The file $1 holds $2 numbers of 64 bits, each its own index.
 numbers_right()

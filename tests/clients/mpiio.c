@@ -3,16 +3,26 @@
  * Writes one shared file from all ranks by non-blocking MPI-IO, and reads it back. The file holds
  * 64-bit numbers, each its own index, so that what is right can be told without MPI.
  *
- *   mpiio FILE
+ *   mpiio FILE [alone]
  *
  * Its first half is written through strided views, block after block from rank after rank; its
  * second half in contiguous pieces, a segment a rank. Each rank then reads what its neighbor
- * wrote, in pieces of another size, and X
+ * wrote, in pieces of another size, and compares it.
+ *
+ * With "alone" no thread can be started once MPI has its own: aio_write, which takes one, gives EAGAIN.
  */
+#include <aio.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <mpi.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 enum {
     BLOCK = 512,            /* numbers in a block of the strided half */
@@ -31,6 +41,34 @@ static void check(int error, const char *what)
     MPI_Error_string(error, text, &length);
     fprintf(stderr, "mpiio: %s: %s\n", what, text);
     MPI_Abort(MPI_COMM_WORLD, 1);
+}
+
+/* From here on pthread_create fails, as where a limit on processes is reached, which root is not under. */
+static void start_no_thread(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {sizeof filter / sizeof filter[0], filter};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) {
+        perror("mpiio: seccomp");
+        MPI_Abort(MPI_COMM_WORLD, 1);
+    }
+}
+
+static void expect_refusal(void)
+{
+    static char byte;
+    struct aiocb cb = {.aio_fildes = open("/dev/null", O_WRONLY), .aio_buf = &byte, .aio_nbytes = 1};
+
+    if (cb.aio_fildes < 0 || aio_write(&cb) != -1 || errno != EAGAIN) {
+        fprintf(stderr, "mpiio: aio_write without threads: no EAGAIN\n");
+        MPI_Abort(MPI_COMM_WORLD, 1);
+    }
 }
 
 /* The number at a place of a rank's share. */
@@ -120,8 +158,12 @@ int main(int argc, char **argv)
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-    if (argc != 2 || numbers == NULL)
+    if (argc < 2 || numbers == NULL)
         MPI_Abort(MPI_COMM_WORLD, 1);
+    if (argc > 2) {
+        start_no_thread();
+        expect_refusal();
+    }
     check(MPI_File_open(MPI_COMM_WORLD, argv[1], MPI_MODE_CREATE | MPI_MODE_RDWR, MPI_INFO_NULL,
                         &file), "MPI_File_open");
 

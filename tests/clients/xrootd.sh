@@ -28,7 +28,7 @@ server_start()
 	EOF
     start "$library" "$label" xrootd -R nobody -I v4 -n "$label" -k 0 -c "$work/$label.cf"
     for ((tries = 0; tries < 100; tries++)); do
-        grep -q "initialization completed" "$work/$label/out" && return 0
+        grep -qs "initialization completed" "$work/$label/out" && return 0
         kill -0 "$child" 2> /dev/null || return 1
         sleep 0.1
     done

@@ -1,29 +1,17 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# What the tests of the packages share: assertions, skips, and the packages that they are about,
+# What the tests of the packages share, beside the assertions of ../assert.sh: skips, and the packages that they are about,
 # each made once in a run, by scripts/package, when the first test asks for it:
 #
 #   need_archive            $archive: the release archive, by "make dist" in the build directory
 #   need_packages           $work/deb: Debian packages with their tests run, by a user without rights
 #   need_other_packages     $work/elsewhere/and/deeper: the same packages, built under other circumstances
 #   need_old_packages       $work/old: packages of a lower version, $old_version
+#   need_rpms               $work/rpm: RPM packages
+#   need_other_rpms         $work/elsewhere/and/deeper/rpm: the same, built under other circumstances
 #
 # A test is a function test_NAME that asserts by "ok", and is skipped by "skip".
-
-# ok "what holds" COMMAND [ARG...]: counts and prints one assertion.
-ok() {
-    local what=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-        say "  ok      $what"
-    else
-        failed=$((failed + 1))
-        say "  FAILED  $what"
-        return 1
-    fi
-}
 
 # A test that cannot be made here: a failure with CHECK_ALL=1. To be called before any assertion.
 skip() {
@@ -52,8 +40,6 @@ lacks_debian() {
     [ -d "$PROJECT/debian" ] && return 1
     skip "there is no debian/ here: it is in the project's repository, not in the release archive"
 }
-
-equal() { [ "$1" = "$2" ] || { say "  $1 is not $2"; return 1; }; }
 
 # The version that configure.ac tells.
 upstream_version() { sed -n 's/^AC_INIT(\[libposix-aio\], \[\(.*\)\])$/\1/p' "$PROJECT/configure.ac"; }
@@ -152,4 +138,19 @@ need_old_packages() {
     need_archive
     step "Debian packages of version $old_version" env DEB_BUILD_OPTIONS="nocheck parallel=$(nproc)" \
         "$PROJECT/scripts/package" deb -o "$work/old" -a "$archive" -v "$old_version" -b
+}
+
+need_rpms() {
+    [ ! -d "$work/rpm" ] || return 0
+    need_archive
+    step "RPM packages" "$PROJECT/scripts/package" rpm -o "$work/rpm" -a "$archive"
+}
+
+need_other_rpms() {
+    other_rpms=$work/elsewhere/and/deeper/rpm
+    [ ! -d "$other_rpms" ] || return 0
+    need_archive
+    mkdir -p "$other_rpms"
+    make_locale
+    step "RPM packages, elsewhere" elsewhere "$PROJECT/scripts/package" rpm -o "$other_rpms" -a "$archive"
 }

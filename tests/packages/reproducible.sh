@@ -1,24 +1,29 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# The release archive and the Debian packages have the same bytes wherever and whenever they are made.
+# The release archive and the packages have the same bytes wherever and whenever they are made.
 
 test_reproducible() {
     lacks_debian && return
-    lacks dpkg-buildpackage dh faketime localedef unshare git autoreconf && return
+    lacks dpkg-buildpackage dh rpmbuild faketime localedef unshare git autoreconf && return
     need_archive
     step "release archive, elsewhere" other_archive
     ok "the release archive has the same bytes" same_bytes "$work" "$work/source/build" "$(basename "$archive")"
     need_packages
     need_other_packages
     mapfile -t made < <(cd "$work/deb" && ls -- *.deb *.dsc *.tar.xz)
-    ok "there are packages to compare" at_least 5 "$(printf '%s\n' "${made[@]}" | grep -c '[.]deb$')"
+    ok "there are packages to compare" at_least "$(printf '%s\n' "${made[@]}" | grep -c '[.]deb$')" 5
     for file in "${made[@]}"; do
         ok "$file has the same bytes" same_bytes "$work/deb" "$other" "$file"
     done
+    need_rpms
+    need_other_rpms
+    mapfile -t made < <(cd "$work/rpm" && ls -- *.rpm)
+    ok "there are RPM packages to compare" at_least "${#made[@]}" 4
+    for file in "${made[@]}"; do
+        ok "$file has the same bytes" same_bytes "$work/rpm" "$other_rpms" "$file"
+    done
 }
-
-at_least() { [ "$2" -ge "$1" ]; }
 
 # From a copy of the sources: generated anew, configured and built in another place and language, at
 # another time.

@@ -7,8 +7,7 @@ test_rpm() {
     lacks rpmbuild rpm && return
     ok "libposix-aio.spec has the version of configure.ac" equal \
         "$(sed -n 's/^Version: *//p' "$PROJECT/libposix-aio.spec")" "$(upstream_version)"
-    need_archive
-    step "RPM packages" "$PROJECT/scripts/package" rpm -o "$work/rpm" -a "$archive"
+    need_rpms
     rpm_files "$work/rpm" >"$work/rpm.files"
     ok "the packages have the files that rpm.files lists" same "$here/rpm.files" "$work/rpm.files"
     ok "the library's package provides the soname" rpm_provides
