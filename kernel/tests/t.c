@@ -14,17 +14,32 @@
 
 /* ---- Time ----------------------------------------------------------------------------------------- */
 
+int t_slower(void)
+{
+	const char *factor = getenv("T_SLOWER");
+	int value = factor ? atoi(factor) : 1;
+
+	return value > 0 ? value : 1;
+}
+
 int64_t t_now_us(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+	return ((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000) / t_slower();
+}
+
+/* So much of the tests' time as the kernel wants to have it. */
+static struct timespec real_time(int64_t us)
+{
+	us *= t_slower();
+	return (struct timespec) { us / 1000000, us % 1000000 * 1000 };
 }
 
 void t_sleep_ms(int ms)
 {
-	struct timespec time = { ms / 1000, ms % 1000 * 1000000L };
+	struct timespec time = real_time(ms * 1000L);
 
 	while (nanosleep(&time, &time) && errno == EINTR)
 		continue;
@@ -77,7 +92,7 @@ void t_disk_delay_ms(int read, int write)
 {
 	char target[100];
 
-	snprintf(target, sizeof(target), "delay /dev/vda 0 %d /dev/vda 0 %d", read, write);
+	snprintf(target, sizeof(target), "delay /dev/vda 0 %d /dev/vda 0 %d", read * t_slower(), write * t_slower());
 	set_table(target);
 }
 
@@ -332,7 +347,7 @@ int t_aio_try_events(aio_context_t context, struct io_event *events, int count, 
 
 	while (got < count) {
 		int64_t left = end - t_now_us();
-		struct timespec time = { left > 0 ? left / 1000000 : 0, left > 0 ? left % 1000000 * 1000 : 0 };
+		struct timespec time = real_time(left > 0 ? left : 0);
 		long n = syscall(SYS_io_getevents, context, 1L, (long)(count - got), events + got, &time);
 
 		ck_assert_msg(n >= 0 || errno == EINTR, "io_getevents: %m");
@@ -405,14 +420,6 @@ void t_trace_end(void)
 
 /* ---- Processes -------------------------------------------------------------------------------------------- */
 
-/* On the debug kernel everything takes longer; what may not happen at all does not wait for this. */
-static int slower(void)
-{
-	const char *factor = getenv("T_SLOWER");
-
-	return factor ? atoi(factor) : 1;
-}
-
 pid_t t_child(int (*function)(void *), void *argument)
 {
 	pid_t pid;
@@ -430,7 +437,6 @@ int64_t t_reap_ms(pid_t pid, int timeout_ms, int *status)
 	int64_t begin = t_now_us();
 	pid_t got;
 
-	timeout_ms *= slower();
 	while ((got = waitpid(pid, status, WNOHANG)) == 0 && t_now_us() - begin < timeout_ms * 1000L)
 		t_sleep_ms(1);
 	ck_assert_msg(got == pid, "process %d has not ended after %d ms", pid, timeout_ms);

@@ -32,7 +32,7 @@ struct t_test {
 	const TTest **function;
 	/* What must happen without the series, or with fs.aio-buffered = 0 where the test does not set it. */
 	enum { SAME, FAILS } unpatched;
-	int seconds;          /* until it counts as hung, on the normal kernel */
+	int seconds;          /* until it counts as hung, in the time of t_now_us() */
 	const char *only_on;  /* "ext4", "xfs", or NULL: both */
 };
 
@@ -43,6 +43,13 @@ extern const struct t_test t_tests_read[], t_tests_write[], t_tests_cancel[], t_
 
 /* ---- Time --------------------------------------------------------------------------------------- */
 
+/*
+ * On a debug kernel, which computes several times slower, all time is stretched by the factor T_SLOWER of the
+ * environment: the disk's delays, the sleeps, the bounds and the timeouts alike. The tests' own figures are in
+ * this stretched time, so that what they assert about each other holds on every kernel. 1 without the variable.
+ */
+int t_slower(void);
+/* A clock that only moves forward, in microseconds of stretched time. */
 int64_t t_now_us(void);
 void t_sleep_ms(int ms);
 /* Runs a shell command and fails the test if it fails. */
