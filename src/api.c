@@ -46,7 +46,7 @@ static int submit(struct aiocb *cb, enum paio_code code)
     error = paio_submit_check(&call);
     if (error || paio_submit_inline(&call, &done, &error))
         return answer(error);
-    paio_dispatch_look(&call, done);
+    paio_dispatch_look(&call);
     if (paio_dispatch_quick(&call, done))
         return 0;
     paio_signals_block(&saved);

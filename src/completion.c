@@ -250,18 +250,12 @@ static bool start_thread(void)
     return !error;
 }
 
-bool paio_completion_there(void)
-{
-    /* Pairs with try_to_end, which sees the request that the caller has, or is seen here. */
-    atomic_thread_fence(memory_order_seq_cst);
-    return atomic_load(&completion.state) != NONE;
-}
-
 bool paio_completion_start(void)
 {
     bool there = true;
 
-    if (paio_completion_there())
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load(&completion.state) != NONE)
         return true;
     pthread_mutex_lock(&completion.lock);
     if (atomic_load(&completion.state) == NONE)

@@ -170,6 +170,8 @@ static void note_seen(struct paio_descriptor *descriptor, const struct paio_iden
     if (version & 1 ||
         !atomic_compare_exchange_strong(&descriptor->seen.version, &version, version + 1))
         return;
+    /* Whoever sees any of what follows sees that the version is odd. */
+    atomic_thread_fence(memory_order_release);
     atomic_store_explicit(&descriptor->seen.type, file ? S_IFREG : 0, memory_order_relaxed);
     atomic_store_explicit(&descriptor->seen.flags, flags, memory_order_relaxed);
     atomic_store_explicit(&descriptor->seen.epoch, epoch, memory_order_relaxed);
@@ -277,6 +279,18 @@ void paio_descriptor_forget(struct paio_descriptor *descriptor)
 {
     atomic_fetch_add(&descriptor->epoch, 1);
     atomic_store_explicit(&descriptor->memory, 0, memory_order_relaxed);
+}
+
+int paio_descriptor_lost(int fd)
+{
+    struct paio_descriptor *descriptor = paio_descriptor_find(fd);
+    int saved = errno, error;
+
+    if (descriptor)
+        paio_descriptor_forget(descriptor);
+    error = fcntl(fd, F_GETFD) < 0 ? -EBADF : -ECANCELED;
+    errno = saved;
+    return error;
 }
 
 static void reset_leaf(struct paio_descriptor *leaf)

@@ -108,7 +108,7 @@ static int objection_to(const struct aiocb *cb, enum paio_code code, const struc
     return 0;
 }
 
-void paio_dispatch_look(struct paio_call *call, size_t done)
+void paio_dispatch_look(struct paio_call *call)
 {
     int fd = call->cb->aio_fildes;
 
@@ -119,8 +119,6 @@ void paio_dispatch_look(struct paio_call *call, size_t done)
                                        : -EBADF;
     if (!call->objection)
         call->objection = objection_to(call->cb, call->code, &call->look);
-    if (!call->objection)
-        call->engine = paio_dispatch_engine(call, done);
 }
 
 static void fill(struct paio_request *request, const struct paio_call *call, size_t done)
@@ -162,14 +160,6 @@ static bool able(const struct paio_request *request)
     return true;
 }
 
-/* The engine did not take it. */
-static void refused(struct paio_request *request)
-{
-    if (request->operation.error == -EOPNOTSUPP)
-        paio_descriptor_learn(request->descriptor, PAIO_NO_NOWAIT);
-    paio_dispatch_to_pool(request, request->operation.class);
-}
-
 /* Gives operations to an engine, and to the pool those that it refuses. */
 static void give(const struct paio_engine *engine, struct paio_operation **operations,
                  unsigned count)
@@ -177,8 +167,13 @@ static void give(const struct paio_engine *engine, struct paio_operation **opera
     for (unsigned i = 0; i < count; i++)
         atomic_store(&operations[i]->engine, engine);
     count = engine->submit(operations, count);
-    for (unsigned i = 0; i < count; i++)
-        refused(paio_request_of(operations[i]));
+    for (unsigned i = 0; i < count; i++) {
+        struct paio_request *request = paio_request_of(operations[i]);
+
+        if (operations[i]->error == -EOPNOTSUPP)
+            paio_descriptor_learn(request->descriptor, PAIO_NO_NOWAIT);
+        paio_dispatch_to_pool(request, operations[i]->class);
+    }
 }
 
 static void prepare_for_pool(struct paio_request *request, enum paio_class class)
@@ -246,6 +241,7 @@ static void start(struct paio_request *request, struct paio_batch *batch)
     }
 }
 
+/* They have waited: their descriptors may have come to mean other files, which the refill sees. */
 void paio_dispatch_start(struct paio_link *requests)
 {
     struct paio_batch batch;
@@ -256,12 +252,21 @@ void paio_dispatch_start(struct paio_link *requests)
     paio_batch_init(&batch);
     while ((link = paio_list_pop(requests))) {
         struct paio_operation *operation = paio_container(link, struct paio_operation, link);
+        struct paio_request *request = paio_request_of(operation);
 
         /* Whoever waits for it took it for another engine's: the completion thread reaps it. */
         operation->prompt = true;
-        start(paio_request_of(operation), &batch);
+        if (request->chosen != &paio_engine_kernel) {
+            start(request, &batch);
+            continue;
+        }
+        operation->complete = paio_finish_later;
+        atomic_store(&operation->engine, &paio_engine_kernel);
+        paio_kernel_enqueue(operation);
     }
     paio_dispatch_flush(&batch);
+    paio_kernel_refill();
+    paio_completion_wake();
 }
 
 /* Makes a request of the call, with everything but its file. */
@@ -269,7 +274,7 @@ static void compose(struct paio_request *request, const struct paio_call *call, 
 {
     fill(request, call, done);
     request->descriptor = call->descriptor;
-    request->chosen = call->engine;
+    request->chosen = paio_dispatch_engine(call, done);
 }
 
 /*
@@ -328,104 +333,56 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
     return 0;
 }
 
-/*
- * Which engine can be given the call without a lock and without blocking signals? The pool, for a
- * buffered write; the kernel, for what the device does. NULL: none can.
- */
-static const struct paio_engine *quick_engine(const struct paio_call *call)
+/* Is it a write that the pool's class of writes will do, wherever its turn is? */
+static bool is_plain_write(const struct paio_call *call)
 {
-    const struct paio_look *look = &call->look;
-
-    if (call->objection || call->code > PAIO_WRITE || look->kind != PAIO_KIND_REGULAR ||
-        call->event->sigev_notify == SIGEV_THREAD || paio_settings.descriptor_order)
-        return NULL;
-    if (call->engine == &paio_engine_kernel)
-        return call->engine;
-    return call->code == PAIO_WRITE && class_of(call->code, look->flags) == PAIO_CLASS_WRITE
-               ? call->engine
-               : NULL;
+    return call->code == PAIO_WRITE && !call->objection &&
+           call->event->sigev_notify != SIGEV_THREAD && !paio_settings.descriptor_order &&
+           call->look.kind == PAIO_KIND_REGULAR &&
+           class_of(call->code, call->look.flags) == PAIO_CLASS_WRITE;
 }
 
-/* Is there somebody who will look into the inbox? */
-static bool able_quickly(const struct paio_call *call, const struct paio_flow *writes)
+/* Will a thread look into the inbox that does the file's writes, or has nothing else to do? */
+static bool attended(const struct paio_flow *flow)
 {
-    if (!paio_completion_there())
-        return false;
-    /* The pool: a thread that does the file's writes, or one that has nothing else to do. */
-    return call->engine == &paio_engine_kernel || paio_pool_writes(writes) || paio_pool_attended();
-}
-
-static void pass_to_pool(struct paio_request *request, const struct paio_flow *writes)
-{
-    struct paio_signals saved;
-
-    paio_inbox_put(request);
-    /* See inbox.c: if nobody is at work any more, nobody may come to look. */
-    if (paio_pool_writes(writes) || paio_pool_ring()) {
-        paio_completion_wake();
-        return;
-    }
-    paio_signals_block(&saved);
-    paio_inbox_empty();
-    paio_signals_restore(&saved);
-}
-
-/*
- * Whoever does what is behind its result finds it in the inbox, if nobody has before. If there is
- * no room, whoever takes others' results finds it there and starts it.
- */
-static void pass_to_kernel(struct paio_request *request)
-{
-    struct paio_operation *operation = &request->operation;
-    bool room = paio_kernel_reserve();
-    struct paio_signals saved;
-
-    request->begun = room;
-    operation->complete = paio_finish_later;
-    if (room)
-        atomic_store(&operation->engine, &paio_engine_kernel);
-    paio_inbox_put(request);
-    if (!room || paio_kernel_push(operation)) {
-        paio_completion_wake();
-        return;
-    }
-    paio_signals_block(&saved);
-    paio_inbox_empty();
-    refused(request);
-    paio_signals_restore(&saved);
+    return paio_pool_writes(flow) || paio_pool_attended();
 }
 
 bool paio_dispatch_quick(const struct paio_call *call, size_t done)
 {
-    struct paio_file *file = quick_engine(call) ? paio_file_try(call->descriptor, &call->look)
-                                                : NULL;
+    struct paio_file *file = is_plain_write(call) ? paio_file_try(call->descriptor, &call->look)
+                                                  : NULL;
     struct paio_request *request;
+    const struct paio_flow *flow;
     struct paio_signals saved;
 
     if (!file)
         return false;
-    request = paio_request_try(call->cb);
-    if (request && able_quickly(call, &file->flow[PAIO_CLASS_WRITE])) {
+    flow = &file->flow[PAIO_CLASS_WRITE];
+    request = attended(flow) ? paio_request_try(call->cb) : NULL;
+    if (request) {
         compose(request, call, done);
         commit(call, request, file);
-        if (call->engine == &paio_engine_kernel)
-            pass_to_kernel(request);
-        else
-            pass_to_pool(request, &file->flow[PAIO_CLASS_WRITE]);
-        return true;
+        paio_inbox_put(request);
+        /* See inbox.c: if nobody is at work any more, nobody may come to look. */
+        if (paio_pool_writes(flow) || paio_pool_ring()) {
+            paio_completion_wake();
+            return true;
+        }
     }
-    if (request)
-        paio_request_free(request);
     paio_signals_block(&saved);
-    paio_file_put(file);
+    if (request)
+        paio_inbox_empty();
+    else
+        paio_file_put(file);
     paio_signals_restore(&saved);
-    return false;
+    return request != NULL;
 }
 
 void paio_dispatch_enter(struct paio_request *request, struct paio_batch *batch)
 {
     struct paio_file *file = atomic_load_explicit(&request->file, memory_order_relaxed);
 
-    if (paio_order_enter(request, file, PAIO_NO_LANE) && !request->begun)
+    if (paio_order_enter(request, file, PAIO_NO_LANE))
         start(request, batch);
 }

@@ -27,7 +27,7 @@ static inline void paio_batch_init(struct paio_batch *batch)
 
 /*
  * What a call asks for, as aio_read, aio_write, aio_fsync and lio_listio have it, and, from
- * paio_dispatch_look on, what its descriptor is and the engine it starts on.
+ * paio_dispatch_look on, what its descriptor is.
  */
 struct paio_call {
     struct aiocb *cb;
@@ -36,12 +36,11 @@ struct paio_call {
     struct paio_request *group;   /* list I/O group that is to be told, or NULL */
     struct paio_descriptor *descriptor;
     struct paio_look look;
-    const struct paio_engine *engine;
     int objection;                /* what aio_error is to report without any I/O, -errno, or 0 */
 };
 
-/* Looks at the descriptor of the call, which has gone past paio_inline, with done bytes transferred. */
-void paio_dispatch_look(struct paio_call *call, size_t done);
+/* Looks at the descriptor of the call, which has gone past paio_inline. */
+void paio_dispatch_look(struct paio_call *call);
 
 /*
  * The engine that a call with a descriptor and a look at it starts on, if it is not done inline;
@@ -56,9 +55,9 @@ const struct paio_engine *paio_dispatch_engine(const struct paio_call *call, siz
 int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_batch *batch);
 
 /*
- * Accepts a transfer of a file that has requests in flight, without a lock and without blocking
- * signals: one for the kernel engine, or a buffered write that a thread of the pool will find: the
- * one that writes to the file just now, or an idle one. False: nothing has happened.
+ * Accepts a buffered write to a file that has requests in flight, without a lock and without
+ * blocking signals, if there is a thread of the pool that will find it and put it in order: the one
+ * that writes to the file just now, or an idle one. False: nothing has happened.
  */
 bool paio_dispatch_quick(const struct paio_call *call, size_t done);
 
@@ -69,8 +68,7 @@ void paio_dispatch_flush(struct paio_batch *batch);
 void paio_dispatch_start(struct paio_link *requests);
 
 /*
- * Puts a request from the inbox in order; if it may start, and the kernel has not got it already,
- * it is added to batch. Signals blocked.
+ * Puts a request from the inbox in order; if it may start, it is added to batch. Signals blocked.
  * Async-signal-safe.
  */
 void paio_dispatch_enter(struct paio_request *request, struct paio_batch *batch);

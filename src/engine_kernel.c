@@ -122,6 +122,13 @@ static void enqueue(struct paio_operation *operation)
     atomic_fetch_add(&engine.waiting, 1);
 }
 
+void paio_kernel_enqueue(struct paio_operation *operation)
+{
+    pthread_mutex_lock(&engine.lock);
+    enqueue(operation);
+    pthread_mutex_unlock(&engine.lock);
+}
+
 /* Submits count operations that have room, and returns those the kernel refused, in front. */
 static unsigned push(struct paio_operation **operations, unsigned count)
 {
@@ -145,16 +152,6 @@ static unsigned push(struct paio_operation **operations, unsigned count)
         }
     }
     return refused;
-}
-
-bool paio_kernel_reserve(void)
-{
-    return engine.ring && !atomic_load(&engine.waiting) && take_room(1);
-}
-
-bool paio_kernel_push(struct paio_operation *operation)
-{
-    return push(&operation, 1) == 0;
 }
 
 static unsigned submit(struct paio_operation **operations, unsigned count)
@@ -200,7 +197,7 @@ static unsigned drop_changed(struct paio_operation **operations, unsigned count)
             operations[kept++] = operations[i];
         } else {
             atomic_fetch_sub(&engine.submitted, 1);
-            operations[i]->complete(operations[i], -ECANCELED);
+            operations[i]->complete(operations[i], paio_descriptor_lost(operations[i]->fd));
         }
     }
     return kept;

@@ -36,16 +36,13 @@ uint32_t paio_kernel_head(void);
  */
 unsigned paio_kernel_reap(void);
 
-/* Takes room for one operation, unless others wait for it. Lock-free. */
-bool paio_kernel_reserve(void);
+/* Puts an operation into the line of those that wait for room. Signals blocked. */
+void paio_kernel_enqueue(struct paio_operation *operation);
 
 /*
- * Submits an operation that paio_kernel_reserve has taken room for. False: the kernel refused it,
- * and operation->error says why. Lock-free; signals need not be blocked.
+ * Submits what waited for room; what is on a descriptor that stands for another file by now is
+ * completed with -ECANCELED or -EBADF. Signals blocked.
  */
-bool paio_kernel_push(struct paio_operation *operation);
-
-/* Submits what waited for room. Signals blocked. */
 void paio_kernel_refill(void);
 
 /*

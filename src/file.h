@@ -118,6 +118,12 @@ void paio_descriptor_learn(struct paio_descriptor *descriptor, uint32_t bit);
 /* Forgets what was remembered of fd: its number may stand for another file from now on. */
 void paio_descriptor_forget(struct paio_descriptor *descriptor);
 
+/*
+ * What a request ends with whose descriptor is not its file any more, for somebody has closed it
+ * unseen: -EBADF, or -ECANCELED if the number is in use. Forgets what was remembered of it.
+ */
+int paio_descriptor_lost(int fd);
+
 static inline bool paio_identity_equal(const struct paio_identity *a, const struct paio_identity *b)
 {
     return a->dev == b->dev && a->ino == b->ino && a->type == b->type;

@@ -34,8 +34,7 @@ void paio_finish_reset(void)
 
 bool paio_dispatch_urgent(void)
 {
-    return atomic_load_explicit(&urgent, memory_order_relaxed) || paio_kernel_refillable() ||
-           paio_inbox_unattended();
+    return atomic_load_explicit(&urgent, memory_order_relaxed) || paio_kernel_refillable();
 }
 
 static enum paio_way way_of(const struct paio_operation *operation)
@@ -110,32 +109,30 @@ static bool incomplete(const struct paio_operation *operation, ssize_t result)
            operation->done < PAIO_TRANSFER_MAX;
 }
 
-/* Nobody has it until the pool does: cancel is to wait for that. */
-static void urge(struct paio_operation *operation)
-{
-    atomic_store(&operation->arrived, false);
-    atomic_store_explicit(&urgent, true, memory_order_relaxed);
-}
-
 void paio_finish_later(struct paio_operation *operation, ssize_t result)
 {
     struct paio_request *request = paio_request_of(operation);
     struct paio_request *next = atomic_load_explicit(&settled, memory_order_relaxed);
+    bool others_wait = request->lane;
 
     if (result > 0)
         operation->done += (size_t) result;
     request->carry_on = incomplete(operation, result);
-    if (!request->carry_on)
+    if (request->carry_on) {
+        /* Nobody has it until the pool does: cancel is to wait for that. */
+        atomic_store(&operation->arrived, false);
+        others_wait = true;
+    } else {
         publish(request, operation->done ? (ssize_t) operation->done : result);
-    else
-        urge(operation);
-    if (request->lane)
-        atomic_store_explicit(&urgent, true, memory_order_relaxed);
+    }
     /* Release: pairs with the acquire exchange of paio_dispatch_settle. */
     do {
         request->next = next;
     } while (!atomic_compare_exchange_weak_explicit(&settled, &next, request, memory_order_release,
                                                     memory_order_relaxed));
+    /* Not before: who settles takes it back before it takes the stack. The request may be gone. */
+    if (others_wait)
+        atomic_store(&urgent, true);
 }
 
 static void carry_on(struct paio_request *request)
@@ -149,8 +146,7 @@ static void carry_on(struct paio_request *request)
 
 bool paio_dispatch_unsettled(void)
 {
-    return atomic_load_explicit(&settled, memory_order_relaxed) || paio_kernel_refillable() ||
-           paio_inbox_unattended();
+    return atomic_load_explicit(&settled, memory_order_relaxed) || paio_kernel_refillable();
 }
 
 static void settle_results(void)
@@ -161,8 +157,6 @@ static void settle_results(void)
         return;
     atomic_store_explicit(&urgent, false, memory_order_relaxed);
     each = paio_request_reverse(atomic_exchange_explicit(&settled, NULL, memory_order_acquire));
-    /* What is among them and was accepted without a lock is to be in order before it leaves. */
-    paio_inbox_empty();
     for (; each; each = next) {
         next = each->next;
         if (each->carry_on)

@@ -202,14 +202,17 @@ void paio_process_start_slowly(void)
 
 /*
  * Accepted writes to regular files are carried out before the process ends. Everything goes on
- * by itself; this only waits, and helps with what nobody reaps.
+ * by itself; this only waits, and helps with what nobody reaps. What is in the inbox is put in order
+ * first: a write that is not may be that of a call which this very thread, in a handler, interrupts.
  */
 static __attribute__((destructor)) void finish_writes(void)
 {
     const struct timespec pause = { .tv_nsec = 200000 };
 
-    while (paio_process_started() && paio_request_any(true)) {
+    while (paio_process_started()) {
         paio_dispatch_reap();
+        if (!paio_request_any(true))
+            return;
         nanosleep(&pause, NULL);
     }
 }

@@ -114,7 +114,7 @@ static void prepare(struct paio_request *request, struct aiocb *cb)
     request->in_lane.next = NULL;
     request->lane = NULL;
     request->chosen = NULL;
-    request->begun = request->carry_on = false;
+    request->carry_on = false;
     atomic_store_explicit(&request->file_write, false, memory_order_relaxed);
     atomic_store_explicit(&request->publication, PAIO_UNPUBLISHED, memory_order_relaxed);
     request->accepted = 0;
@@ -159,7 +159,8 @@ void paio_request_free(struct paio_request *request)
 
 static bool unwritten_file(const struct paio_request *request)
 {
-    return atomic_load_explicit(&request->file_write, memory_order_relaxed) &&
+    return atomic_load_explicit(&request->state, memory_order_relaxed) != PAIO_NEW &&
+           atomic_load_explicit(&request->file_write, memory_order_relaxed) &&
            atomic_load_explicit(&request->publication, memory_order_acquire) != PAIO_PUBLISHED;
 }
 

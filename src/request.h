@@ -40,13 +40,13 @@ struct paio_request {
     /* Order: guarded by the lock of file. */
     _Atomic(struct paio_file *) file;
     _Atomic(enum paio_state) state;
-    struct paio_link in_file;        /* the file's list of what is in flight; before: the inbox */
+    struct paio_link in_file;        /* the file's list of what is in flight */
     struct paio_link in_lane;        /* those that run one at a time; next == NULL: in none */
     struct paio_link *lane;          /* the list in_lane is on */
     struct paio_descriptor *descriptor;
 
     /* Completion: of whoever completes it. */
-    struct paio_request *next;       /* stack of the settled */
+    struct paio_request *next;       /* stack of the settled, or of the accepted */
     struct paio_request *group;      /* list I/O group, or NULL */
     struct paio_notice notice;       /* its notification; the sigevent is a copy */
     _Atomic uint32_t left;           /* of a group: requests not yet done */
@@ -54,7 +54,6 @@ struct paio_request {
     const struct paio_engine *chosen; /* the engine it starts on */
     _Atomic(enum paio_publication) publication;
     bool notified;                   /* the notification has been delivered */
-    bool begun;                      /* the kernel has had it before it is in order */
     bool carry_on;                   /* the kernel gave it back: the pool goes on */
     _Atomic bool file_write;         /* a write to a regular file: exit waits for it */
 };
@@ -88,7 +87,7 @@ struct paio_request *paio_request_find(const struct aiocb *cb);
 
 /*
  * Is any request out of the slab? With unwritten: any write to a regular file whose result is not
- * published? Looks at all there are: for rare occasions. Lock-free.
+ * published, and that is in order? Looks at all there are: for rare occasions. Lock-free.
  */
 bool paio_request_any(bool unwritten);
 

@@ -36,16 +36,6 @@ static ssize_t call(const struct paio_operation *o)
     }
 }
 
-/* What became of a descriptor that is not the file any more: it was closed unseen. */
-static int changed(int fd)
-{
-    struct paio_descriptor *descriptor = paio_descriptor_find(fd);
-
-    if (descriptor)
-        paio_descriptor_forget(descriptor);
-    return fcntl(fd, F_GETFD) < 0 ? EBADF : ECANCELED;
-}
-
 ssize_t paio_transfer(struct paio_operation *o)
 {
     ssize_t n;
@@ -53,7 +43,7 @@ ssize_t paio_transfer(struct paio_operation *o)
     if (paio_identity_holds(o->fd, &o->identity))
         n = call(o);
     else
-        n = -1, errno = changed(o->fd);
+        n = -1, errno = -paio_descriptor_lost(o->fd);
     if (n < 0)
         return o->done ? (ssize_t) o->done : -errno;
     return (ssize_t) o->done + n;

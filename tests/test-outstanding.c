@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Transfers that are accepted without a lock because others of their file are in flight: they keep
- * their place before what comes later, and none is lost, whoever puts them in order.
+ * Many direct transfers of one file outstanding: they keep their place before what comes later, none
+ * is lost, and none reaches another file, whatever happens between their submission and their start.
  */
 #include "t.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 
 enum { BLOCK = 4096, MANY = 32, SIZE = MANY * BLOCK, ROUNDS = 200, THREADS = 4, DEPTH = 4 };
 
-static struct aiocb cbs[MANY], sync_cb;
+enum { QUEUED = 400 }; /* more than the kernel engine has room for */
+
+static struct aiocb cbs[MANY], sync_cb, queued[QUEUED];
 static unsigned char *blocks;
 static int fd;
 
@@ -112,6 +113,101 @@ START_TEST(writes_append_in_order_from_where_the_flag_is_set)
 }
 END_TEST
 
+/* Closed by somebody whom the library does not see, with most of the requests still here. */
+START_TEST(waiting_writes_never_reach_the_file_that_takes_the_number)
+{
+    unsigned char *block = t_aligned(BLOCK), *found = t_aligned(QUEUED * BLOCK);
+
+    memset(block, 'x', BLOCK);
+    for (int round = 0; round < 5; round++) {
+        /* The other one is as ready to be written to. */
+        int file = t_cold_file(QUEUED * BLOCK), other = t_cold_file(QUEUED * BLOCK);
+        int direct = t_reopen(other, O_RDWR | O_DIRECT);
+
+        fd = t_reopen(file, O_WRONLY | O_DIRECT);
+        for (int i = 0; i < QUEUED; i++)
+            t_submit_write(&queued[i], fd, block, BLOCK, i * BLOCK);
+        ck_assert_int_eq((int) syscall(SYS_dup2, direct, fd), fd);
+        for (int i = 0; i < QUEUED; i++) {
+            t_wait(&queued[i]);
+            if (aio_error(&queued[i]) != ECANCELED)
+                t_assert_done(&queued[i], BLOCK);
+        }
+        ck_assert_int_eq(pread(direct, found, QUEUED * BLOCK, 0), QUEUED * BLOCK);
+        t_assert_data(found, QUEUED * BLOCK, 0);
+        close(fd);
+        close(direct);
+        close(other);
+        close(file);
+    }
+    free(block);
+    free(found);
+}
+END_TEST
+
+static int handled;
+
+static void write_for(double seconds)
+{
+    double end = t_now() + seconds;
+
+    for (int i = 0; t_now() < end; i = (i + 1) % MANY) {
+        t_wait(&cbs[i]);
+        t_submit_write(&cbs[i], fd, blocks + i * BLOCK, BLOCK, i * BLOCK);
+    }
+    t_ring_every(0);
+    for (int i = 0; i < MANY; i++)
+        t_wait(&cbs[i]);
+}
+
+static void turn_to_the_other(int number, siginfo_t *info, void *context)
+{
+    (void) number, (void) info, (void) context;
+    handled++;
+    dup2(sync_cb.aio_fildes, fd);
+}
+
+/* dup2 is async-signal-safe: also in a handler that interrupts a submission to that descriptor. */
+START_TEST(dup2_in_a_handler_returns)
+{
+    int file = t_cold_file(SIZE);
+
+    open_direct(file, O_RDWR);
+    sync_cb.aio_fildes = t_reopen(file, O_RDWR | O_DIRECT);
+    t_handle(SIGALRM, turn_to_the_other, SA_RESTART);
+    t_ring_every(97);
+    write_for(1);
+    ck_assert_int_gt(handled, 0);
+}
+END_TEST
+
+static void leave(int number, siginfo_t *info, void *context)
+{
+    (void) number, (void) info, (void) context;
+    exit(0);
+}
+
+static void write_until_left(void *microseconds)
+{
+    t_handle(SIGALRM, leave, 0);
+    t_ring_every((long) microseconds);
+    write_for(t_patience() * 2);
+}
+
+/* Programs do that on SIGTERM. */
+START_TEST(exit_in_a_handler_ends_the_process)
+{
+    const int flags[] = { O_DIRECT, 0 };
+
+    for (size_t f = 0; f < T_COUNT(flags); f++) {
+        fd = t_reopen(t_cached_file(SIZE), O_RDWR | flags[f]);
+        blocks = t_aligned(SIZE);
+        for (size_t i = 0; i < t_scale(80); i++)
+            t_reap(t_child(write_until_left, (void *) (long) (2000 + i * 37)));
+    }
+}
+END_TEST
+
 /* Some reap by aio_error, some by aio_suspend, while others submit. */
 static void *read_and_poll(void *argument)
 {
@@ -154,21 +250,35 @@ START_TEST(many_threads_read_one_file)
 }
 END_TEST
 
-static void add_inbox(TCase *tests)
+static void add_many(TCase *tests)
 {
     tcase_add_test(tests, what_the_kernel_refuses_in_the_middle_is_done);
     tcase_add_test(tests, sync_waits_for_all_that_were_submitted_before);
     tcase_add_test(tests, cancel_of_all_finds_all);
     tcase_add_test(tests, writes_append_in_order_from_where_the_flag_is_set);
     tcase_add_test(tests, many_threads_read_one_file);
+    tcase_add_test(tests, waiting_writes_never_reach_the_file_that_takes_the_number);
+}
+
+static void add_handlers(TCase *tests)
+{
+    tcase_add_test(tests, dup2_in_a_handler_returns);
+    tcase_add_test(tests, exit_in_a_handler_ends_the_process);
+}
+
+static void add_queue(TCase *tests)
+{
+    tcase_add_test(tests, waiting_writes_never_reach_the_file_that_takes_the_number);
 }
 
 int main(void)
 {
     const struct t_part parts[] = {
-        { .name = "accepted without a lock", .add = add_inbox },
+        { .name = "many outstanding", .add = add_many },
+        { .name = "handlers in between", .add = add_handlers, .need = T_HANDLERS | T_NO_SANITIZER },
+        { .name = "one at a time", .add = add_queue, .settings = { "LIBPOSIX_AIO_ORDER=descriptor" } },
         { .name = NULL },
     };
 
-    return t_main("inbox", parts);
+    return t_main("outstanding", parts);
 }
