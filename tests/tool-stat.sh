@@ -96,6 +96,13 @@ of_nothing() {
     truncate -s "$(stat -c %s "$work/stats")" "$work/zeros"
     try "$tool" stat "$work/zeros"
     ok "a file of the right size" ended 1 "not a statistics file of this version"
+    cp "$work/stats" "$work/cut"
+    timeout 60 "$tool" stat "$work/cut" 0.05 >"$work/out" 2>"$work/err" &
+    until [ -s "$work/out" ] || ! kill -0 $!; do sleep 0.02; done
+    : >"$work/cut"
+    status=0
+    wait $! || status=$?
+    ok "a file that is cut short meanwhile" ended 1 "was cut short"
     try "$tool" stat $$
     ok "a process without the library" ended 1 "does not have libposix-aio loaded"
     begin

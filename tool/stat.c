@@ -7,8 +7,10 @@
 
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "source.h"
 
@@ -143,6 +145,16 @@ static int read_watch(int argc, char *argv[], struct watch *watch)
     return TOOL_OK;
 }
 
+/* The file was made shorter than the statistics that are mapped. */
+static void on_bus_error(int number)
+{
+    static const char message[] = "posix-aio: the file of statistics was cut short\n";
+    ssize_t written = write(STDERR_FILENO, message, sizeof message - 1);
+
+    (void) number, (void) written;
+    _exit(TOOL_FAILED);
+}
+
 int tool_stat(int argc, char *argv[])
 {
     struct watch watch = { 0 };
@@ -159,6 +171,7 @@ int tool_stat(int argc, char *argv[])
     }
     if (argc < 2 || argc > 4)
         return tool_misused(TOOL_USAGE, "stat takes PID or FILE, and perhaps INTERVAL and COUNT");
+    signal(SIGBUS, on_bus_error);
     status = read_watch(argc, argv, &watch);
     if (!status)
         status = source_open(argv[1], &source);
