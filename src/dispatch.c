@@ -241,7 +241,22 @@ static void start(struct paio_request *request, struct paio_batch *batch)
     }
 }
 
-/* They have waited: their descriptors may have come to mean other files, which the refill sees. */
+/*
+ * They have waited: their descriptors may have come to mean other files. So the kernel engine has
+ * them by way of its backlog, where that is seen.
+ */
+static void start_waited(struct paio_operation *operation)
+{
+    operation->complete = paio_finish_later;
+    atomic_store(&operation->engine, &paio_engine_kernel);
+    paio_kernel_enqueue(operation);
+    paio_kernel_refill();
+    paio_completion_wake();
+    /* What the refill gave back is on the settled stack, and those behind it in its lane wait. */
+    if (paio_dispatch_urgent())
+        paio_completion_prompt();
+}
+
 void paio_dispatch_start(struct paio_link *requests)
 {
     struct paio_batch batch;
@@ -256,17 +271,12 @@ void paio_dispatch_start(struct paio_link *requests)
 
         /* Whoever waits for it took it for another engine's: the completion thread reaps it. */
         operation->prompt = true;
-        if (request->chosen != &paio_engine_kernel) {
+        if (request->chosen == &paio_engine_kernel)
+            start_waited(operation);
+        else
             start(request, &batch);
-            continue;
-        }
-        operation->complete = paio_finish_later;
-        atomic_store(&operation->engine, &paio_engine_kernel);
-        paio_kernel_enqueue(operation);
     }
     paio_dispatch_flush(&batch);
-    paio_kernel_refill();
-    paio_completion_wake();
 }
 
 /* Makes a request of the call, with everything but its file. */
