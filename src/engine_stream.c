@@ -144,6 +144,14 @@ static bool cancel(struct paio_operation *operation)
     return canceled;
 }
 
+/* What an operation ends with whose descriptor is not its file any more. */
+static ssize_t lost(const struct paio_operation *o)
+{
+    if (o->done)
+        return (ssize_t) o->done;
+    return fcntl(o->fd, F_GETFD) < 0 ? -EBADF : -ECANCELED;
+}
+
 static ssize_t on_socket(struct paio_operation *o, char *buffer, size_t length)
 {
     if (o->code == PAIO_READ)
@@ -210,8 +218,6 @@ static ssize_t transfer(struct paio_stream *stream, struct paio_operation *o)
 
     if (vector.iov_len > PAIO_TRANSFER_MAX)
         vector.iov_len = PAIO_TRANSFER_MAX;
-    if (!paio_identity_holds(o->fd, &o->identity))
-        return fcntl(o->fd, F_GETFD) < 0 ? -EBADF : -ECANCELED;
     if (o->identity.type == S_IFSOCK)
         n = on_socket(o, vector.iov_base, vector.iov_len);
     else if (o->code == PAIO_READ)
@@ -224,8 +230,9 @@ static ssize_t transfer(struct paio_stream *stream, struct paio_operation *o)
 }
 
 /*
- * Goes on with an operation: true when it is over, with its result. A read is over with its
- * first bytes; a write when all is written, as a blocking write(2) would do it.
+ * Goes on with an operation whose descriptor is known to be its file: true when it is over, with its
+ * result. A read is over with its first bytes; a write when all is written, as a blocking write(2)
+ * would do it.
  */
 static bool advance(struct paio_stream *stream, struct paio_operation *o, ssize_t *result)
 {
@@ -240,6 +247,15 @@ static bool advance(struct paio_stream *stream, struct paio_operation *o, ssize_
                o->done >= PAIO_TRANSFER_MAX;
     }
     *result = o->done && n != -EOPNOTSUPP ? (ssize_t) o->done : n;
+    return true;
+}
+
+/* The same after a wait, in which the descriptor may have come to mean another file. */
+static bool go_on(struct paio_stream *stream, struct paio_operation *o, ssize_t *result)
+{
+    if (paio_identity_holds(o->fd, &o->identity))
+        return advance(stream, o, result);
+    *result = lost(o);
     return true;
 }
 
@@ -272,7 +288,7 @@ void paio_stream_ready(int fd, uint32_t events)
     pthread_mutex_lock(&stream->lock);
     for (unsigned d = 0; d < DIRECTIONS; d++) {
         if (stream->active[d] && (events & interest[d]) &&
-            advance(stream, stream->active[d], &result[d])) {
+            go_on(stream, stream->active[d], &result[d])) {
             over[d] = stream->active[d];
             deactivate(stream, d);
         }
@@ -312,9 +328,8 @@ void paio_stream_close(int fd)
 
 void paio_stream_check(int fd)
 {
-    struct paio_operation *lost[DIRECTIONS] = { NULL, NULL };
+    struct paio_operation *over[DIRECTIONS] = { NULL, NULL };
     struct paio_stream *stream = stream_of(fd);
-    int error = fcntl(fd, F_GETFD) < 0 ? -EBADF : -ECANCELED;
 
     if (!stream)
         return;
@@ -323,14 +338,14 @@ void paio_stream_check(int fd)
         struct paio_operation *active = stream->active[d];
 
         if (active && !paio_identity_holds(fd, &active->identity)) {
-            lost[d] = active;
+            over[d] = active;
             deactivate(stream, d);
         }
     }
     pthread_mutex_unlock(&stream->lock);
     for (unsigned d = 0; d < DIRECTIONS; d++)
-        if (lost[d])
-            lost[d]->complete(lost[d], lost[d]->done ? (ssize_t) lost[d]->done : error);
+        if (over[d])
+            over[d]->complete(over[d], lost(over[d]));
 }
 
 void paio_stream_check_all(void)
