@@ -100,8 +100,20 @@ group_many() {
 group_outstanding() {
     local counts
     counts=$(full_or_quick '1 10 100 1000 10000 100000' '100 100000')
-    row "O_DIRECT random read" "$counts" uncached "glibc ours" program_run outstanding -k file -d -f "$file" -n @X@ --
+    row "O_DIRECT random read" "$counts" uncached "glibc ours $(full_or_quick libaio '')" outstanding_run
     full row "read of a pipe" "$counts" none "glibc ours" program_run outstanding -k pipe -n @X@ --
+}
+
+# outstanding_run SIDE X CACHE: what the growth of the tables alone costs is seen in the raw interface.
+outstanding_run() {
+    case $1 in
+    glibc | ours) program_run outstanding -k file -d -f "$file" -n @X@ -- "$@" ;;
+    *) if [ "$2" -gt "$(cat /proc/sys/fs/aio-max-nr)" ]; then
+        echo "note more than fs.aio-max-nr" >"$work/figures"
+    else
+        fio_run --rw=randread --direct=1 --norandommap --iodepth_batch_complete_min=1 --iodepth_batch_complete_max=1 -- "$@"
+    fi ;;
+    esac
 }
 
 group_call() {
@@ -155,35 +167,51 @@ have_slow_disk() {
 }
 
 group_notification() {
-    local kind depth title
+    local kind depth title read direct
     for depth in $(full_or_quick '1 32' '32'); do
         for kind in $(full_or_quick 'signal thread list' 'signal thread'); do
             title=SIGEV_$(echo "$kind" | tr '[:lower:]' '[:upper:]')
             [ "$kind" != list ] || title="LIO_NOWAIT list of 4, signal"
-            row "$title, cached" "$depth" cached "glibc ours" program_run notify -k "$kind" -f "$file" -n @X@ --
-            row "$title, O_DIRECT" "$depth" uncached "glibc ours" program_run notify -k "$kind" -f "$file" -n @X@ -d --
+            read="glibc ours" direct="glibc ours"
+            if [ "$kind" != list ] && [ "$quick" = no ]; then
+                read="$read psync" direct="$direct $engines"
+                [ "$depth" != 1 ] || direct="$direct psync"
+            fi
+            row "$title, cached" "$depth" cached "$read" notify_run "$kind" '' --rw=randread --norandommap --invalidate=0
+            row "$title, O_DIRECT" "$depth" uncached "$direct" notify_run "$kind" -d --rw=randread --norandommap --direct=1
         done
     done
+}
+
+# notify_run KIND -d|'' WORD... SIDE X CACHE: the others notify of nothing, and show what the reads alone take.
+notify_run() {
+    local kind=$1 direct=$2 side=${*: -3:1}
+    local last=("${@: -3}") words=("${@:3:$#-5}")
+    case $side in
+    glibc | ours) program_run notify -k "$kind" -f "$file" -n @X@ ${direct:+"$direct"} -- "${last[@]}" ;;
+    *) fio_run "${words[@]}" -- "${last[@]}" ;;
+    esac
 }
 
 group_lists() {
-    local mode count sides
+    local mode count sides cached
     for mode in $(full_or_quick 'wait nowait' wait); do
         for count in $(full_or_quick '1 16 64 256 4096' '64'); do
-            sides="glibc ours"
-            [ "$mode" = nowait ] || [ "$quick" = yes ] || sides="$sides $engines"
-            row "LIO_${mode^^}, cached" "$count" cached "glibc ours" program_run lists -k "$mode" -f "$file" -n @X@ --
-            row "LIO_${mode^^}, O_DIRECT" "$count" uncached "$sides" list_run "$mode"
+            sides="glibc ours" cached="glibc ours"
+            [ "$mode" = nowait ] || [ "$quick" = yes ] || sides="$sides $engines" cached="$cached psync"
+            row "LIO_${mode^^}, cached" "$count" cached "$cached" list_run "$mode" ''
+            row "LIO_${mode^^}, O_DIRECT" "$count" uncached "$sides" list_run "$mode" -d
         done
     done
 }
 
-# list_run MODE SIDE X CACHE: the raw engines submit X at once, and wait for all of them.
+# list_run MODE -d|'' SIDE X CACHE: the raw engines submit X at once, and wait for all of them; psync reads one by one.
 list_run() {
-    local mode=$1
-    shift
+    local mode=$1 direct=$2
+    shift 2
     case $1 in
-    glibc | ours) program_run lists -k "$mode" -d -f "$file" -n @X@ -- "$@" ;;
+    glibc | ours) program_run lists -k "$mode" ${direct:+"$direct"} -f "$file" -n @X@ -- "$@" ;;
+    psync) fio_run --rw=randread --norandommap --invalidate=0 -- "$@" ;;
     *) fio_run --rw=randread --direct=1 --norandommap --iodepth_batch="$2" --iodepth_batch_complete_min="$2" \
         --iodepth_batch_complete_max="$2" --iodepth_low=1 -- "$@" ;;
     esac
