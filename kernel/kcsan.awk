@@ -1,7 +1,7 @@
 # Of the reports of KCSAN in a guest's log, prints those that are about the series in kernel/, and exits with 1
 # if there is one. A report is about the series if one of its functions made one of the two accesses or called
-# the function that did, or if both accesses were made on the way from its functions. The rest are races that
-# the kernel has without the series: they are only counted.
+# the function that did, or if both accesses were made on the way from its functions (what an interrupt came upon
+# is not on its way). The rest are races that the kernel has without the series: they are only counted.
 #
 # usage: awk -f kcsan.awk LOG
 
@@ -37,7 +37,7 @@ inside && line ~ /^(read|write|read-write|assert).* (to|of|at) 0x|^(read|write|r
 	accesses++; frames = 0
 	next
 }
-inside && line ~ /^Reported by/ { frames = 1000 }
+inside && (line ~ /^Reported by/ || line ~ /^ asm_(sysvec_|common_interrupt)/) { frames = 1000 }
 inside && accesses && line ~ /^ [a-zA-Z_]/ {
 	frames++
 	split(line, part, /[ +]/)
