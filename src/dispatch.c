@@ -36,7 +36,8 @@ static enum paio_class class_of(enum paio_code code, int flags)
 
 /*
  * Does io_submit take that operation on a buffered file without waiting? On a kernel with
- * fs.aio-buffered; synchronous writes are done sooner in the pool, and go there unless forced.
+ * fs.aio-buffered; a synchronous write may still wait there for what precedes its sync, and goes to
+ * the pool, which is as soon, unless forced.
  */
 static bool without_waiting(enum paio_code code, int flags)
 {

@@ -147,9 +147,7 @@ static bool cancel(struct paio_operation *operation)
 /* What an operation ends with whose descriptor is not its file any more. */
 static ssize_t lost(const struct paio_operation *o)
 {
-    if (o->done)
-        return (ssize_t) o->done;
-    return fcntl(o->fd, F_GETFD) < 0 ? -EBADF : -ECANCELED;
+    return o->done ? (ssize_t) o->done : paio_descriptor_lost(o->fd);
 }
 
 static ssize_t on_socket(struct paio_operation *o, char *buffer, size_t length)
@@ -230,14 +228,18 @@ static ssize_t transfer(struct paio_stream *stream, struct paio_operation *o)
 }
 
 /*
- * Goes on with an operation whose descriptor is known to be its file: true when it is over, with its
- * result. A read is over with its first bytes; a write when all is written, as a blocking write(2)
- * would do it.
+ * Goes on with an operation: true when it is over, with its result. A read is over with its
+ * first bytes; a write when all is written, as a blocking write(2) would do it.
  */
 static bool advance(struct paio_stream *stream, struct paio_operation *o, ssize_t *result)
 {
-    ssize_t n = transfer(stream, o);
+    ssize_t n;
 
+    if (!paio_identity_holds(o->fd, &o->identity)) {
+        *result = lost(o);
+        return true;
+    }
+    n = transfer(stream, o);
     if (n == -EAGAIN || n == -EINTR)
         return false;
     if (n >= 0) {
@@ -247,15 +249,6 @@ static bool advance(struct paio_stream *stream, struct paio_operation *o, ssize_
                o->done >= PAIO_TRANSFER_MAX;
     }
     *result = o->done && n != -EOPNOTSUPP ? (ssize_t) o->done : n;
-    return true;
-}
-
-/* The same after a wait, in which the descriptor may have come to mean another file. */
-static bool go_on(struct paio_stream *stream, struct paio_operation *o, ssize_t *result)
-{
-    if (paio_identity_holds(o->fd, &o->identity))
-        return advance(stream, o, result);
-    *result = lost(o);
     return true;
 }
 
@@ -288,7 +281,7 @@ void paio_stream_ready(int fd, uint32_t events)
     pthread_mutex_lock(&stream->lock);
     for (unsigned d = 0; d < DIRECTIONS; d++) {
         if (stream->active[d] && (events & interest[d]) &&
-            go_on(stream, stream->active[d], &result[d])) {
+            advance(stream, stream->active[d], &result[d])) {
             over[d] = stream->active[d];
             deactivate(stream, d);
         }

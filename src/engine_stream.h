@@ -14,8 +14,8 @@
 bool paio_stream_able(int fd);
 
 /*
- * Tries to carry operation out at once, before it is submitted: true, with its result. Its descriptor
- * has just been looked at, and it must be the only one in its direction. Signals blocked.
+ * Tries to carry operation out at once, before it is submitted: true, with its result. It must
+ * be the only one in its direction. Signals blocked.
  */
 bool paio_stream_try(struct paio_operation *operation, ssize_t *result);
 

@@ -125,10 +125,10 @@ void paio_finish_later(struct paio_operation *operation, ssize_t result)
     } else {
         publish(request, operation->done ? (ssize_t) operation->done : result);
     }
-    /* Release: pairs with the acquire exchange of paio_dispatch_settle. */
+    /* Pairs with the exchange of settle_results: the request this way, `urgent` the other way. */
     do {
         request->next = next;
-    } while (!atomic_compare_exchange_weak_explicit(&settled, &next, request, memory_order_release,
+    } while (!atomic_compare_exchange_weak_explicit(&settled, &next, request, memory_order_acq_rel,
                                                     memory_order_relaxed));
     /* Not before: who settles takes it back before it takes the stack. The request may be gone. */
     if (others_wait)
@@ -156,7 +156,7 @@ static void settle_results(void)
     if (!atomic_load_explicit(&settled, memory_order_relaxed))
         return;
     atomic_store_explicit(&urgent, false, memory_order_relaxed);
-    each = paio_request_reverse(atomic_exchange_explicit(&settled, NULL, memory_order_acquire));
+    each = paio_request_reverse(atomic_exchange_explicit(&settled, NULL, memory_order_acq_rel));
     for (; each; each = next) {
         next = each->next;
         if (each->carry_on)
