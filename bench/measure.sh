@@ -130,15 +130,16 @@ fio_row() {
     row "$title" "$depth" "$cache" "$sides" fio_run "$@" --
 }
 
-# What fio uses to start and to end with these words, which is no cost of a request: once a row and side.
+# fio_start SIDE X WORD...: what fio uses to start and to end with these words, which is no cost of a
+# request. Once for each side and X of a row.
 fio_start() {
-    local side=$1
-    shift
-    [ -e "$work/start.$side" ] || {
+    local side=$1 kept=$work/start.$1.$2
+    shift 2
+    [ -e "$kept" ] || {
         run_fio "$side" "$@" --number_ios=1
-        awk '{ print $1 + $2 }' "$work/cpu" >"$work/start.$side"
+        awk '{ print $1 + $2 }' "$work/cpu" >"$kept"
     }
-    cat "$work/start.$side"
+    cat "$kept"
 }
 
 # fio_run WORD... -- SIDE X CACHE
@@ -169,7 +170,7 @@ fio_run() {
         way=$(shares)
         return 0
     fi
-    start=$(fio_start "$side" "${words[@]}")
+    start=$(fio_start "$side" "$x" "${words[@]}")
     "set_$cache"
     run_fio "$side" "${words[@]}" --time_based=1 --runtime="${run_ms:-$TIME_MS}ms"
     fio_figures "$start" "${latency:-lat_ns}"
