@@ -68,6 +68,8 @@ static struct {
         unsigned threads;             /* p */
         unsigned working;             /* p: threads that are not idle */
         unsigned begun, begun_before; /* p: operations begun; at the last tick */
+        unsigned queued;              /* p: operations on the queues of its flows */
+        _Atomic unsigned returning;   /* threads that complete one, and come for the next; p to take back */
     } class[PAIO_CLASSES];
     struct paio_link workers;         /* p: all of them */
     struct paio_link spare;           /* p: records without a thread */
@@ -85,7 +87,8 @@ void paio_pool_reset(void (*attend)(bool leaving))
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
         paio_list_init(&pool.class[c].ready);
         paio_list_init(&pool.class[c].idle);
-        pool.class[c].threads = pool.class[c].working = 0;
+        pool.class[c].threads = pool.class[c].working = pool.class[c].queued = 0;
+        atomic_store(&pool.class[c].returning, 0);
     }
     paio_list_init(&pool.workers);
     paio_list_init(&pool.spare);
@@ -132,10 +135,11 @@ static struct paio_operation *first_of(struct paio_flow *flow)
     return paio_container(flow->queue.next, struct paio_operation, link);
 }
 
-static struct paio_operation *take_first(struct paio_flow *flow)
+static void take_off(struct paio_operation *operation)
 {
-    flow->length--;
-    return paio_container(paio_list_pop(&flow->queue), struct paio_operation, link);
+    paio_list_remove(&operation->link);
+    operation->flow->length--;
+    pool.class[operation->class].queued--;
 }
 
 /* Will the worker go on with the flow at once? If not, it calls attend before it does anything. */
@@ -160,7 +164,8 @@ static bool begin(struct worker *worker)
     if (!link)
         return false;
     flow = paio_container(link, struct paio_flow, ready);
-    operation = take_first(flow);
+    operation = first_of(flow);
+    take_off(operation);
     operation->followed = is_followed(worker, flow);
     worker->followed = operation->followed ? worker->followed + 1 : 0;
     atomic_store(&operation->queued, NULL);
@@ -237,15 +242,19 @@ static bool rest(void)
 static void serve(void)
 {
     struct paio_operation *operation = self->given;
+    _Atomic unsigned *returning = &pool.class[self->class].returning;
     struct paio_flow *flow = operation->flow;
     ssize_t result;
 
     pthread_mutex_unlock(&pool.lock);
     result = paio_transfer(operation);
     atomic_store_explicit(&self->fd, -1, memory_order_release);
+    /* Before anybody has the result, and submits again. */
+    atomic_fetch_add(returning, 1);
     operation->complete(operation, result);
     pool.attend(false);
     pthread_mutex_lock(&pool.lock);
+    atomic_fetch_sub(returning, 1);
     /* Only now may another thread begin the next one, and complete it. */
     flow->busy--;
     offer(flow, self->class);
@@ -372,17 +381,25 @@ static struct worker *hand_over(enum paio_class class)
     return worker == self ? NULL : worker;
 }
 
-/* Puts an operation on its queue. The worker that is to be woken, or NULL. */
+/*
+ * Puts an operation on its queue. The worker that is to be woken, or NULL: also where as many threads
+ * return as operations are queued. Whoever waits for one request at a time submits the next while the
+ * thread that woke it is still on its way, and a second thread would fetch the work to another processor.
+ */
 static struct worker *take_in(struct paio_operation *operation)
 {
+    enum paio_class class = operation->class;
     struct paio_flow *flow = operation->flow;
 
     atomic_store(&operation->queued, &paio_engine_pool);
     atomic_store(&operation->arrived, true);
     paio_list_append(&flow->queue, &operation->link);
     flow->length++;
-    offer(flow, operation->class);
-    return hand_over(operation->class);
+    pool.class[class].queued++;
+    offer(flow, class);
+    if (pool.class[class].queued <= atomic_load(&pool.class[class].returning))
+        return NULL;
+    return hand_over(class);
 }
 
 static unsigned submit(struct paio_operation **operations, unsigned count)
@@ -412,8 +429,7 @@ static bool cancel(struct paio_operation *operation)
                (operation->code != PAIO_WRITE || !operation->done);
     if (canceled) {
         atomic_store(&operation->queued, NULL);
-        paio_list_remove(&operation->link);
-        flow->length--;
+        take_off(operation);
         if (!flow->length && flow->ready.next)
             paio_list_remove(&flow->ready);
     }
@@ -423,14 +439,21 @@ static bool cancel(struct paio_operation *operation)
 
 void paio_pool_tick(void)
 {
-    pthread_mutex_lock(&pool.lock);
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
-        if (!paio_list_empty(&pool.class[c].ready) && paio_list_empty(&pool.class[c].idle) &&
-            pool.class[c].begun == pool.class[c].begun_before && start_thread(c))
-            hand_over(c);
+        struct worker *woken = NULL;
+
+        pthread_mutex_lock(&pool.lock);
+        if (!paio_list_empty(&pool.class[c].ready) &&
+            pool.class[c].begun == pool.class[c].begun_before) {
+            if (paio_list_empty(&pool.class[c].idle))
+                start_thread(c);
+            woken = hand_over(c);
+        }
         pool.class[c].begun_before = pool.class[c].begun;
+        pthread_mutex_unlock(&pool.lock);
+        if (woken)
+            paio_futex_wake(&woken->awake, 1);
     }
-    pthread_mutex_unlock(&pool.lock);
 }
 
 bool paio_pool_busy(void)

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 enum { SIZE = 1 << 20, THREADS = 16 };
@@ -312,6 +313,85 @@ START_TEST(waiter_carries_on_what_the_kernel_hands_back)
 }
 END_TEST
 
+/* Lets the stopped thread run to where it next enters (or leaves) a system call, and tells which. */
+static struct __ptrace_syscall_info next_stop(pid_t thread)
+{
+    struct __ptrace_syscall_info info = { 0 };
+    int status;
+
+    if (ptrace(PTRACE_SYSCALL, thread, NULL, NULL) < 0 ||
+        waitpid(thread, &status, __WALL) != thread || !WIFSTOPPED(status) ||
+        ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof(info), &info) <= 0)
+        _exit(5);
+    return info;
+}
+
+/* Stops the thread of its parent where it is about to send the signal for a request that is done. */
+static void hold_up_on_the_way_back(void *argument)
+{
+    const struct holdup *h = argument;
+    int status;
+    char byte = 0;
+
+    if (ptrace(PTRACE_SEIZE, h->thread, NULL, (void *) PTRACE_O_TRACESYSGOOD) < 0 ||
+        ptrace(PTRACE_INTERRUPT, h->thread, NULL, NULL) < 0 ||
+        waitpid(h->thread, &status, __WALL) != h->thread || !WIFSTOPPED(status) ||
+        write(h->stopped, &byte, 1) != 1)
+        _exit(2);
+    for (;;) {
+        struct __ptrace_syscall_info info = next_stop(h->thread);
+
+        if (info.op == PTRACE_SYSCALL_INFO_ENTRY && info.entry.nr == SYS_rt_sigqueueinfo)
+            break;
+    }
+    if (write(h->stopped, &byte, 1) != 1 || read(h->go_on, &byte, 1) != 1)
+        _exit(3);
+    if (ptrace(PTRACE_DETACH, h->thread, NULL, NULL) < 0)
+        _exit(4);
+}
+
+static void ignore(int signal_number, siginfo_t *info, void *context)
+{
+    (void) signal_number;
+    (void) info;
+    (void) context;
+}
+
+/* The next request is left to the thread that is about to come back; but not if it does not come. */
+START_TEST(request_is_begun_though_the_thread_that_comes_back_is_held_up)
+{
+    struct t_pair stopped = t_pipe(), go_on = t_pipe();
+    struct holdup h = { 0, stopped.out, go_on.in };
+    /* A thread without work must not come to look because it has been idle for so long. */
+    const struct aioinit init = { .aio_idle_time = 1000 };
+    int file = t_cached_file(SIZE);
+    pid_t child;
+
+    aio_init(&init);
+    t_handle(SIGUSR1, ignore, SA_RESTART);
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+    t_submit_sync(&cb, file, O_SYNC);
+    t_wait_done(&cb, 0);
+    t_until((h.thread = thread_named("posix-aio/sync")));
+    child = t_child(hold_up_on_the_way_back, &h);
+    ck_assert_int_eq(read(stopped.in, buf, 1), 1);
+    t_prepare(&cb, file, NULL, 0, 0);
+    cb.aio_sigevent.sigev_notify = SIGEV_SIGNAL;
+    cb.aio_sigevent.sigev_signo = SIGUSR1;
+    ck_assert_int_eq(aio_fsync(O_SYNC, &cb), 0);
+    ck_assert_int_eq(read(stopped.in, buf, 1), 1);
+    t_assert_done(&cb, 0);
+    /* The first starts a thread, which takes it; from then on there is one without work. */
+    for (int i = 0; i < 10; i++) {
+        t_submit_sync(&other, file, O_SYNC);
+        t_wait_done(&other, 0);
+        t_moment();
+    }
+    ck_assert_int_eq(write(go_on.out, buf, 1), 1);
+    t_reap(child);
+}
+END_TEST
+
 static void add_waiters(TCase *tests)
 {
     tcase_add_test(tests, each_waiter_is_woken_by_its_own_request);
@@ -328,9 +408,10 @@ static void add_slow(TCase *tests)
     tcase_add_test(tests, waiter_is_woken_though_the_next_write_hangs);
 }
 
-static void add_alone(TCase *tests)
+static void add_held_up(TCase *tests)
 {
     tcase_add_test(tests, waiter_carries_on_what_the_kernel_hands_back);
+    tcase_add_test(tests, request_is_begun_though_the_thread_that_comes_back_is_held_up);
 }
 
 int main(void)
@@ -339,8 +420,8 @@ int main(void)
         { .name = "many waiters", .add = add_waiters },
         { .name = "slow files", .add = add_slow, .need = T_SLOWFS },
         {
-            .name = "no completion thread",
-            .add = add_alone,
+            .name = "a thread of ours held up",
+            .add = add_held_up,
             .need = T_NO_SANITIZER,
             .settings = { "LIBPOSIX_AIO_STATS=t-waiters-%p" },
         },
