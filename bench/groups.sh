@@ -44,7 +44,11 @@ group_fio() {
     for depth in $(full_or_quick '1 8 32 128' '32'); do
         sides="glibc ours $engines"
         cached=$sides
-        case $depth in 1 | 32) cached="$sides psync" sides=$(full_or_quick "$cached" "$sides") ;; esac
+        case $depth in 1 | 32)
+            cached="$sides psync$(full_or_quick ' bare' '')"
+            sides=$(full_or_quick "$cached" "$sides")
+            ;;
+        esac
         fio_row "O_DIRECT random read" "$depth" uncached "$sides" --rw=randread --direct=1 --norandommap
         fio_row "O_DIRECT random write" "$depth" uncached "$sides" --rw=randwrite --direct=1 --norandommap
         full fio_row "O_DIRECT 70/30 mix" "$depth" uncached "$sides" --rw=randrw --rwmixread=70 --direct=1 --norandommap

@@ -48,6 +48,7 @@ row() {
     for x in $xs; do
         "set_$cache"
         prove "$title" "$x" "$cache" "$@"
+        case " $sides " in *" bare "*) proving=yes "$@" bare "$x" "$cache" ;; esac # it dies if it was not at work
     done
     for round in $(seq "$ROUNDS"); do
         for x in $xs; do
@@ -163,17 +164,35 @@ fio_run() {
     words=(--bs=4k --lat_percentiles=1 --slat_percentiles=1 --percentile_list=50:99:99.9 \
         --group_reporting "${words[@]}")
     if [ "${proving:-no}" = yes ]; then
-        environment="LIBPOSIX_AIO_STATS=$work/stats.%p" run_fio ours "${words[@]}" --number_ios=400
-        issued=$(issued_by_fio)
-        take_statistics
-        [ "$issued" = "$counted" ] || die "fio made $issued requests and the library counted $counted"
-        way=$(shares)
+        "prove_fio_$side" "${words[@]}" --number_ios=400
         return 0
     fi
     start=$(fio_start "$side" "$x" "${words[@]}")
     "set_$cache"
     run_fio "$side" "${words[@]}" --time_based=1 --runtime="${run_ms:-$TIME_MS}ms"
     fio_figures "$start" "${latency:-lat_ns}"
+}
+
+prove_fio_ours() {
+    environment="LIBPOSIX_AIO_STATS=$work/stats.%p" run_fio ours "$@"
+    issued=$(issued_by_fio)
+    take_statistics
+    [ "$issued" = "$counted" ] || die "fio made $issued requests and the library counted $counted"
+    way=$(shares)
+}
+
+# It keeps no statistics: the dynamic linker must say that what fio calls of <aio.h> is all in $bare.
+prove_fio_bare() {
+    local name
+    environment="LD_DEBUG=bindings LD_DEBUG_OUTPUT=$work/bindings" run_fio bare "$@"
+    cat "$work"/bindings.* 2>/dev/null | grep 'binding file [^ ]*fio \[0\] to .*: normal symbol `aio_' >"$work/bindings" || true
+    rm -f "$work"/bindings.*
+    for name in aio_error aio_return; do
+        grep -qE "symbol \`$name(64)?'" "$work/bindings" || die "fio calls no $name that the dynamic linker knows of"
+    done
+    if grep -vF " to $bare [0]: " "$work/bindings" >&2; then
+        die "fio's functions of <aio.h> are not all those of $bare"
+    fi
 }
 
 # fio_figures START LATENCY: reads the result of fio; latency percentiles of that kind.

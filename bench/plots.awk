@@ -22,6 +22,7 @@ BEGIN {
     color["libaio"] = "#2060c0"
     color["io_uring"] = "#20a040"
     color["psync"] = "#c09020"
+    color["bare"] = "#000000"
     color["threads"] = "#8040a0"
     x_is["fio"] = "depth"
     x_is["size"] = "bytes"
@@ -80,7 +81,7 @@ function bar_block(    i, s) {
         printf "$bar_%d << END\n", s
         for (i = 1; i <= bar_count; i++)
             if (measured(bars[i], side_name[s], figure)) {
-                printf "%.3f %g %g %g\n", i + (s - 3) * 0.16, median, least, most
+                printf "%.3f %g %g %g\n", i + (s - (sides + 1) / 2) * 0.13, median, least, most
                 bar_drawn[s] = 1
             }
         print "END"
@@ -95,7 +96,7 @@ function bar_panel(    i, s, text, tics) {
     print "set style fill solid 0.6"
     for (s = 1; s <= sides; s++)
         if (bar_drawn[s])
-            text = text (text ? ", " : "plot ") sprintf("$bar_%d using 1:2:3:4:(0.15) with boxerrorbars lc rgb \"%s\" title \"%s\"",
+            text = text (text ? ", " : "plot ") sprintf("$bar_%d using 1:2:3:4:(0.12) with boxerrorbars lc rgb \"%s\" title \"%s\"",
                 s, color[side_name[s]], plain(side_name[s]))
     print text
 }

@@ -4,7 +4,7 @@
 # ratios of them. Loaded before report.awk or plots.awk.
 
 BEGIN {
-    sides = split("glibc ours libaio io_uring psync threads", side_name, " ")
+    sides = split("glibc ours libaio io_uring psync bare threads", side_name, " ")
 }
 
 # Everything but proofs (round 0) is a value; a note is in the place of values.
