@@ -139,9 +139,10 @@ load() {
         die "the page cache would not hold $2 MiB of $1 after $attempt attempts"
 }
 
-# run_fio SIDE WORD...: fio's posixaio engine on glibc's AIO, on ours or on $bare (bench/bare.c), or the engine that SIDE names;
-# leaves result.json, and the whole tree's CPU time (user and system, library threads included, which
-# fio's own usr_cpu and sys_cpu leave out) in cpu. $environment is put before it, $within too: a command.
+# run_fio SIDE WORD...: fio's posixaio engine on glibc's AIO, on ours or on $bare (bench/bare.c), or the
+# engine that SIDE names; leaves result.json, and the whole tree's CPU time (user and system, library
+# threads included, which fio's own usr_cpu and sys_cpu leave out) in cpu. $environment is put before
+# it, $within too: a command.
 run_fio() {
     preload='' engine=posixaio
     case $1 in
