@@ -229,7 +229,7 @@ static void start(struct paio_request *request, struct paio_batch *batch)
     if (request->chosen == &paio_engine_pool) {
         prepare_for_pool(request, operation->class);
         batch->pool.operations[batch->pool.count++] = operation;
-        if (batch->pool.count == PAIO_BATCH)
+        if (batch->pool.count == PAIO_POOL_LOAD)
             flush_pool(batch);
     } else if (request->chosen == &paio_engine_stream) {
         operation->complete = paio_finish_now;
@@ -237,7 +237,7 @@ static void start(struct paio_request *request, struct paio_batch *batch)
     } else {
         operation->complete = paio_finish_later;
         batch->kernel.operations[batch->kernel.count++] = operation;
-        if (batch->kernel.count == PAIO_BATCH)
+        if (batch->kernel.count == PAIO_KERNEL_LOAD)
             flush_kernel(batch);
     }
 }

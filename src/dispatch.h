@@ -9,14 +9,21 @@
 #include "file.h"
 #include "request.h"
 
-/* Operations that one call submits together, an engine each. */
-enum { PAIO_BATCH = 64 };
+/*
+ * Operations that a call gives to an engine together. Few to the kernel: the device is at work on them
+ * while the next are prepared.
+ */
+enum { PAIO_KERNEL_LOAD = 8, PAIO_POOL_LOAD = 64 };
 
 struct paio_batch {
     struct {
-        struct paio_operation *operations[PAIO_BATCH];
+        struct paio_operation *operations[PAIO_KERNEL_LOAD];
         unsigned count;
-    } kernel, pool;
+    } kernel;
+    struct {
+        struct paio_operation *operations[PAIO_POOL_LOAD];
+        unsigned count;
+    } pool;
 };
 
 /* Not by an initializer, which would clear all of it. */
