@@ -47,7 +47,13 @@ enum { STACK = 256 * 1024, TOGETHER = 16, SHORT = 65536, WAKEUPS = 16 };
  * A worker without work sleeps on `awake`. Whoever has work for it takes it off `idle`, gives it
  * the operation, which is begun from then on, and wakes it; a thread that is only starting is
  * given work in the same way. Wakeups may come that bring nothing: everybody looks again.
+ *
+ * A worker that completes an operation is on its way back, and will look for the next: as many
+ * operations as such workers are counted in `returning` are left to them. `way` says whether it is one
+ * of those, and whether a tick has seen it so: at the next tick it is late, and not counted any more.
  */
+enum way { NOT_COUNTED, RETURNING, SEEN_RETURNING };
+
 struct worker {
     struct paio_link all;         /* p: workers */
     struct paio_link link;        /* p: idle, or spare; next == NULL: neither */
@@ -57,6 +63,7 @@ struct worker {
     enum paio_class class;        /* constant while the thread lives */
     _Atomic pid_t thread;         /* its number once it runs, 0 before */
     _Atomic int fd;               /* of the operation begun and not yet performed, or -1 */
+    _Atomic(enum way) way;        /* from NOT_COUNTED by the worker itself, else p */
     _Atomic uint32_t awake;
 };
 
@@ -69,7 +76,7 @@ static struct {
         unsigned working;             /* p: threads that are not idle */
         unsigned begun, begun_before; /* p: operations begun; at the last tick */
         unsigned queued;              /* p: operations on the queues of its flows */
-        _Atomic unsigned returning;   /* threads that complete one, and come for the next; p to take back */
+        _Atomic unsigned returning;   /* workers by their `way`; p to count down */
     } class[PAIO_CLASSES];
     struct paio_link workers;         /* p: all of them */
     struct paio_link spare;           /* p: records without a thread */
@@ -238,11 +245,17 @@ static bool rest(void)
     return in_time || self->given;
 }
 
+/* The worker is back, or late. Under the lock. */
+static void discount(struct worker *worker)
+{
+    if (atomic_exchange(&worker->way, NOT_COUNTED) != NOT_COUNTED)
+        atomic_fetch_sub(&pool.class[worker->class].returning, 1);
+}
+
 /* Performs what was given, completes it, and begins the next if there is one. Under the lock. */
 static void serve(void)
 {
     struct paio_operation *operation = self->given;
-    _Atomic unsigned *returning = &pool.class[self->class].returning;
     struct paio_flow *flow = operation->flow;
     ssize_t result;
 
@@ -250,11 +263,12 @@ static void serve(void)
     result = paio_transfer(operation);
     atomic_store_explicit(&self->fd, -1, memory_order_release);
     /* Before anybody has the result, and submits again. */
-    atomic_fetch_add(returning, 1);
+    atomic_fetch_add(&pool.class[self->class].returning, 1);
+    atomic_store(&self->way, RETURNING);
     operation->complete(operation, result);
     pool.attend(false);
     pthread_mutex_lock(&pool.lock);
-    atomic_fetch_sub(returning, 1);
+    discount(self);
     /* Only now may another thread begin the next one, and complete it. */
     flow->busy--;
     offer(flow, self->class);
@@ -309,6 +323,7 @@ static struct worker *recruit(enum paio_class class)
     worker->followed = 0;
     atomic_store_explicit(&worker->thread, 0, memory_order_relaxed);
     atomic_store_explicit(&worker->fd, -1, memory_order_relaxed);
+    atomic_store_explicit(&worker->way, NOT_COUNTED, memory_order_relaxed);
     return worker;
 }
 
@@ -363,6 +378,16 @@ bool paio_pool_able(enum paio_class class)
     return able;
 }
 
+/*
+ * Will workers that return take all that is queued? Whoever waits for one request at a time submits the
+ * next while the thread that woke it is still on its way, and to wake a second one would fetch the work
+ * to another processor.
+ */
+static bool is_left(enum paio_class class)
+{
+    return pool.class[class].queued <= atomic_load(&pool.class[class].returning);
+}
+
 /* Begins an operation for a worker that has none. The one that is to be woken, or NULL. */
 static struct worker *hand_over(enum paio_class class)
 {
@@ -373,6 +398,8 @@ static struct worker *hand_over(enum paio_class class)
         return NULL;
     if (self && self->link.next && self->class == class)
         link = &self->link; /* it is awake, and is looking for work */
+    else if (is_left(class))
+        return NULL;
     worker = paio_container(link, struct worker, link);
     paio_list_remove(link);
     pool.class[class].working++;
@@ -381,11 +408,7 @@ static struct worker *hand_over(enum paio_class class)
     return worker == self ? NULL : worker;
 }
 
-/*
- * Puts an operation on its queue. The worker that is to be woken, or NULL: also where as many threads
- * return as operations are queued. Whoever waits for one request at a time submits the next while the
- * thread that woke it is still on its way, and a second thread would fetch the work to another processor.
- */
+/* Puts an operation on its queue. The worker that is to be woken, or NULL. */
 static struct worker *take_in(struct paio_operation *operation)
 {
     enum paio_class class = operation->class;
@@ -397,8 +420,6 @@ static struct worker *take_in(struct paio_operation *operation)
     flow->length++;
     pool.class[class].queued++;
     offer(flow, class);
-    if (pool.class[class].queued <= atomic_load(&pool.class[class].returning))
-        return NULL;
     return hand_over(class);
 }
 
@@ -437,23 +458,37 @@ static bool cancel(struct paio_operation *operation)
     return canceled;
 }
 
+/* Workers that a tick has seen on their way back before are late. */
+static void look_for_late(void)
+{
+    for (struct paio_link *l = pool.workers.next; l != &pool.workers; l = l->next) {
+        struct worker *each = paio_container(l, struct worker, all);
+        enum way way = RETURNING;
+
+        if (!atomic_compare_exchange_strong(&each->way, &way, SEEN_RETURNING) &&
+            way == SEEN_RETURNING)
+            discount(each);
+    }
+}
+
 void paio_pool_tick(void)
 {
-    for (unsigned c = 0; c < PAIO_CLASSES; c++) {
-        struct worker *woken = NULL;
+    struct worker *woken[WAKEUPS], *worker;
+    unsigned n = 0;
 
-        pthread_mutex_lock(&pool.lock);
-        if (!paio_list_empty(&pool.class[c].ready) &&
-            pool.class[c].begun == pool.class[c].begun_before) {
-            if (paio_list_empty(&pool.class[c].idle))
-                start_thread(c);
-            woken = hand_over(c);
-        }
+    pthread_mutex_lock(&pool.lock);
+    look_for_late();
+    for (unsigned c = 0; c < PAIO_CLASSES; c++) {
+        if (!paio_list_empty(&pool.class[c].ready) && paio_list_empty(&pool.class[c].idle) &&
+            pool.class[c].begun == pool.class[c].begun_before)
+            start_thread(c);
+        while (n < WAKEUPS && (worker = hand_over(c)))
+            woken[n++] = worker;
         pool.class[c].begun_before = pool.class[c].begun;
-        pthread_mutex_unlock(&pool.lock);
-        if (woken)
-            paio_futex_wake(&woken->awake, 1);
     }
+    pthread_mutex_unlock(&pool.lock);
+    while (n)
+        paio_futex_wake(&woken[--n]->awake, 1);
 }
 
 bool paio_pool_busy(void)

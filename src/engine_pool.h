@@ -41,8 +41,9 @@ bool paio_pool_attended(void);
 bool paio_pool_ring(void);
 
 /*
- * Called every few milliseconds: has another thread take what is queued, and starts it if need be,
- * where none was begun since the last call, because those that were to take it wait for something.
+ * Called every few milliseconds: starts a thread where work is queued and none was begun since
+ * the last call, because those there are wait for something, and has idle ones take what was left to
+ * threads that are late.
  */
 void paio_pool_tick(void);
 
