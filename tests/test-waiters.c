@@ -247,6 +247,15 @@ static pid_t thread_named(const char *name)
     return found;
 }
 
+/* The file of the statistics, which this part keeps, is not to be left behind. */
+static void drop_statistics(void)
+{
+    char name[64];
+
+    snprintf(name, sizeof(name), "t-waiters-%d", (int) getpid());
+    ck_assert_int_eq(unlink(name), 0);
+}
+
 /* What the child that holds a thread up shares with the test. */
 struct holdup {
     pid_t thread;
@@ -293,11 +302,9 @@ START_TEST(waiter_carries_on_what_the_kernel_hands_back)
     struct t_pair stopped = t_pipe(), go_on = t_pipe();
     struct holdup h = { 0, stopped.out, go_on.in };
     uint64_t before = t_stat("carried_on");
-    char statistics[64];
     pid_t child;
 
-    snprintf(statistics, sizeof(statistics), "t-waiters-%d", (int) getpid());
-    unlink(statistics);
+    drop_statistics();
     prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
     write_then_read_directly(file, direct, aligned, 0);
     t_until((h.thread = thread_named("posix-aio")));
@@ -367,6 +374,7 @@ START_TEST(request_is_begun_though_the_thread_that_comes_back_is_held_up)
     int file = t_cached_file(SIZE);
     pid_t child;
 
+    drop_statistics();
     aio_init(&init);
     t_handle(SIGUSR1, ignore, SA_RESTART);
     prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
