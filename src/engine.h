@@ -31,18 +31,7 @@ struct paio_identity {
     mode_t type; /* S_IFMT of st_mode */
 };
 
-/*
- * Flow: the queue of one file in one class of the pool. The pool owns its contents, under the
- * pool's lock; the memory belongs to the file's record, which may come to be another file's while
- * a thread is still busy with it, but never anything else.
- */
-struct paio_flow {
-    struct paio_link ready; /* on the class's list of flows that a thread may serve */
-    struct paio_link queue; /* operations, first come first served */
-    unsigned length;          /* of queue */
-    unsigned busy;            /* threads that have an operation of it, until it is completed */
-    _Atomic uint32_t running; /* threads that have one, or had it last and will attend again */
-};
+struct paio_flow;
 
 /*
  * Operation: what is to be done. Filled in by the dispatcher, owned by the engine from submit

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The pool: threads that do what would block the caller. Work comes in classes, each with
- * threads of its own; within a class each file has a flow, a queue from which only so many
- * threads work at a time, and the flows take turns, so that a file that hangs stops nobody else.
+ * threads of its own; within a class the files take turns (flow.h).
  *
  * A class starts with a few threads (see `classes`), gets one more whenever a tick passes in
  * which work was queued and none begun, and loses those that were idle for idle_seconds.
@@ -70,12 +69,11 @@ struct worker {
 static struct {
     pthread_mutex_t lock;
     struct {
-        struct paio_link ready;       /* p: flows with work and a share left */
+        struct paio_line line;        /* p: what is queued */
         struct paio_link idle;        /* p: workers that were given nothing, the latest first */
         unsigned threads;             /* p */
         unsigned working;             /* p: threads that are not idle */
-        unsigned begun, begun_before; /* p: operations begun; at the last tick */
-        unsigned queued;              /* p: operations on the queues of its flows */
+        unsigned begun_before;        /* p: operations begun at the last tick */
         _Atomic unsigned returning;   /* workers by their `way`; p to count down */
     } class[PAIO_CLASSES];
     struct paio_link workers;         /* p: all of them */
@@ -92,9 +90,9 @@ void paio_pool_reset(void (*attend)(bool leaving))
 {
     pthread_mutex_init(&pool.lock, NULL);
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
-        paio_list_init(&pool.class[c].ready);
+        paio_line_init(&pool.class[c].line, classes[c].share);
         paio_list_init(&pool.class[c].idle);
-        pool.class[c].threads = pool.class[c].working = pool.class[c].queued = 0;
+        pool.class[c].threads = pool.class[c].working = 0;
         atomic_store(&pool.class[c].returning, 0);
     }
     paio_list_init(&pool.workers);
@@ -115,13 +113,6 @@ void paio_pool_configure(unsigned threads, unsigned idle_seconds)
     pthread_mutex_unlock(&pool.lock);
 }
 
-static void offer(struct paio_flow *flow, enum paio_class class)
-{
-    if (!flow->ready.next && !paio_list_empty(&flow->queue) &&
-        flow->busy < classes[class].share)
-        paio_list_append(&pool.class[class].ready, &flow->ready);
-}
-
 /* From now on the worker counts as running for flow, or for none. True: it did for another. */
 static bool count_for(struct worker *worker, struct paio_flow *flow)
 {
@@ -137,51 +128,29 @@ static bool count_for(struct worker *worker, struct paio_flow *flow)
     return before != NULL;
 }
 
-static struct paio_operation *first_of(struct paio_flow *flow)
-{
-    return paio_container(flow->queue.next, struct paio_operation, link);
-}
-
-static void take_off(struct paio_operation *operation)
-{
-    paio_list_remove(&operation->link);
-    operation->flow->length--;
-    pool.class[operation->class].queued--;
-}
-
 /* Will the worker go on with the flow at once? If not, it calls attend before it does anything. */
 static bool is_followed(const struct worker *worker, struct paio_flow *flow)
 {
     return worker->class == PAIO_CLASS_WRITE && worker->followed < TOGETHER - 1 &&
-           worker->followed < flow->length && first_of(flow)->length <= SHORT;
+           worker->followed < flow->length && paio_flow_first(flow)->length <= SHORT;
 }
 
 /*
- * Begins the next operation of the flow whose turn it is, for the worker: it is in worker->given,
- * NULL if there is none. The flow goes to the end of the line. True: the worker has left a flow.
+ * Begins the next operation for the worker: it is in worker->given, NULL if there is none. True: the
+ * worker has left a flow.
  */
 static bool begin(struct worker *worker)
 {
-    enum paio_class class = worker->class;
-    struct paio_link *link = paio_list_pop(&pool.class[class].ready);
-    struct paio_operation *operation;
-    struct paio_flow *flow;
+    struct paio_operation *operation = paio_line_begin(&pool.class[worker->class].line);
 
-    worker->given = NULL;
-    if (!link)
+    worker->given = operation;
+    if (!operation)
         return false;
-    flow = paio_container(link, struct paio_flow, ready);
-    operation = first_of(flow);
-    take_off(operation);
-    operation->followed = is_followed(worker, flow);
+    operation->followed = is_followed(worker, operation->flow);
     worker->followed = operation->followed ? worker->followed + 1 : 0;
     atomic_store(&operation->queued, NULL);
     atomic_store_explicit(&worker->fd, operation->fd, memory_order_relaxed);
-    worker->given = operation;
-    flow->busy++;
-    pool.class[class].begun++;
-    offer(flow, class);
-    return count_for(worker, flow);
+    return count_for(worker, operation->flow);
 }
 
 /*
@@ -270,8 +239,7 @@ static void serve(void)
     pthread_mutex_lock(&pool.lock);
     discount(self);
     /* Only now may another thread begin the next one, and complete it. */
-    flow->busy--;
-    offer(flow, self->class);
+    paio_line_completed(&pool.class[self->class].line, flow);
     if (begin(self)) {
         pthread_mutex_unlock(&pool.lock);
         pool.attend(true);
@@ -385,7 +353,7 @@ bool paio_pool_able(enum paio_class class)
  */
 static bool is_left(enum paio_class class)
 {
-    return pool.class[class].queued <= atomic_load(&pool.class[class].returning);
+    return pool.class[class].line.queued <= atomic_load(&pool.class[class].returning);
 }
 
 /* Begins an operation for a worker that has none. The one that is to be woken, or NULL. */
@@ -394,7 +362,7 @@ static struct worker *hand_over(enum paio_class class)
     struct paio_link *link = pool.class[class].idle.next;
     struct worker *worker;
 
-    if (paio_list_empty(&pool.class[class].ready) || link == &pool.class[class].idle)
+    if (paio_line_empty(&pool.class[class].line) || link == &pool.class[class].idle)
         return NULL;
     if (self && self->link.next && self->class == class)
         link = &self->link; /* it is awake, and is looking for work */
@@ -412,14 +380,10 @@ static struct worker *hand_over(enum paio_class class)
 static struct worker *take_in(struct paio_operation *operation)
 {
     enum paio_class class = operation->class;
-    struct paio_flow *flow = operation->flow;
 
     atomic_store(&operation->queued, &paio_engine_pool);
     atomic_store(&operation->arrived, true);
-    paio_list_append(&flow->queue, &operation->link);
-    flow->length++;
-    pool.class[class].queued++;
-    offer(flow, class);
+    paio_line_put(&pool.class[class].line, operation);
     return hand_over(class);
 }
 
@@ -442,7 +406,6 @@ static unsigned submit(struct paio_operation **operations, unsigned count)
 
 static bool cancel(struct paio_operation *operation)
 {
-    struct paio_flow *flow = operation->flow;
     bool canceled;
 
     pthread_mutex_lock(&pool.lock);
@@ -450,9 +413,7 @@ static bool cancel(struct paio_operation *operation)
                (operation->code != PAIO_WRITE || !operation->done);
     if (canceled) {
         atomic_store(&operation->queued, NULL);
-        take_off(operation);
-        if (!flow->length && flow->ready.next)
-            paio_list_remove(&flow->ready);
+        paio_line_remove(&pool.class[operation->class].line, operation);
     }
     pthread_mutex_unlock(&pool.lock);
     return canceled;
@@ -479,12 +440,12 @@ void paio_pool_tick(void)
     pthread_mutex_lock(&pool.lock);
     look_for_late();
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
-        if (!paio_list_empty(&pool.class[c].ready) && paio_list_empty(&pool.class[c].idle) &&
-            pool.class[c].begun == pool.class[c].begun_before)
+        if (!paio_line_empty(&pool.class[c].line) && paio_list_empty(&pool.class[c].idle) &&
+            pool.class[c].line.begun == pool.class[c].begun_before)
             start_thread(c);
         while (n < WAKEUPS && (worker = hand_over(c)))
             woken[n++] = worker;
-        pool.class[c].begun_before = pool.class[c].begun;
+        pool.class[c].begun_before = pool.class[c].line.begun;
     }
     pthread_mutex_unlock(&pool.lock);
     while (n)
@@ -497,7 +458,7 @@ bool paio_pool_busy(void)
 
     pthread_mutex_lock(&pool.lock);
     for (unsigned c = 0; c < PAIO_CLASSES && !busy; c++)
-        busy = pool.class[c].working || !paio_list_empty(&pool.class[c].ready);
+        busy = pool.class[c].working || !paio_line_empty(&pool.class[c].line);
     pthread_mutex_unlock(&pool.lock);
     return busy;
 }

@@ -8,7 +8,7 @@
 
 #include <sys/stat.h>
 
-#include "engine.h"
+#include "flow.h"
 
 /* Kind of file: which ways are open to its requests. */
 enum paio_kind {

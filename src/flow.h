@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Flows and lines: the queues of the pool. A flow is the queue of one file in one class of work; a
+ * line has the flows of a class that have work for a thread, and lets them take turns, so that a file
+ * that hangs, or has a thousand requests, stops nobody else.
+ *
+ * Nothing here takes a lock, wakes or waits: all of it is the pool's, under the pool's lock (p).
+ */
+#ifndef PAIO_FLOW_H
+#define PAIO_FLOW_H
+
+#include "engine.h"
+
+/*
+ * Flow. The memory belongs to the file's record, which may come to be another file's while a thread is
+ * still busy with it, but never anything else.
+ */
+struct paio_flow {
+    struct paio_link ready;   /* p: in the line; next == NULL: no thread may serve it now */
+    struct paio_link queue;   /* p: operations, first come first served */
+    unsigned length;          /* p: of queue */
+    unsigned busy;            /* p: operations of it that are begun and not completed */
+    _Atomic uint32_t running; /* threads that have one, or had it last and will attend again */
+};
+
+/* Line: the flows of one class. */
+struct paio_line {
+    struct paio_link ready; /* p: flows with work and a share left, in turn */
+    unsigned share;         /* constant: operations of one flow that may be begun at a time */
+    unsigned queued;        /* p: operations on the queues of its flows */
+    unsigned begun;         /* p: operations begun, ever */
+};
+
+void paio_line_init(struct paio_line *line, unsigned share);
+
+static inline bool paio_line_empty(const struct paio_line *line)
+{
+    return paio_list_empty(&line->ready);
+}
+
+/* Puts an operation at the end of its flow. */
+void paio_line_put(struct paio_line *line, struct paio_operation *operation);
+
+/* Begins the next operation of the flow whose turn it is, or NULL. The flow goes to the end. */
+struct paio_operation *paio_line_begin(struct paio_line *line);
+
+/* Takes an operation that is queued out of its flow. */
+void paio_line_remove(struct paio_line *line, struct paio_operation *operation);
+
+/* An operation of the flow that was begun is completed. */
+void paio_line_completed(struct paio_line *line, struct paio_flow *flow);
+
+/* The operation at the head of the flow, which has one. */
+struct paio_operation *paio_flow_first(const struct paio_flow *flow);
+
+#endif
