@@ -176,7 +176,7 @@ issued_by_fio() {
 # Reads the statistics that processes on the library left in $work/stats.PID: $counted is the number of
 # requests, $ways how many went which way; the statistics themselves are in $work/counted.
 take_statistics() {
-    local words='^(read|write|fsync)[.](inline|kernel|pool|stream)$'
+    local words='^(read|write|fsync)[.](inline|kernel|pool|stream|waiter)$'
     for statistics in "$work"/stats.*; do
         [ -e "$statistics" ] || die "the library kept no statistics: it was not at work"
         "$stat_program" stat "$statistics" || die "posix-aio could not read the library's statistics"

@@ -18,6 +18,7 @@
 #include "completion.h"
 #include "engine_kernel.h"
 #include "engine_pool.h"
+#include "habit.h"
 #include "submit.h"
 #include "waiter.h"
 
@@ -46,15 +47,18 @@ static int submit(struct aiocb *cb, enum paio_code code)
     error = paio_submit_check(&call);
     if (error || paio_submit_inline(&call, &done, &error))
         return answer(error);
+    call.awaited = paio_habit_expects_wait();
     paio_dispatch_look(&call);
-    if (paio_dispatch_quick(&call, done))
-        return 0;
-    paio_signals_block(&saved);
-    paio_dispatch_settle();
-    paio_batch_init(&batch);
-    error = paio_dispatch_accept(&call, done, &batch);
-    paio_dispatch_flush(&batch);
-    paio_signals_restore(&saved);
+    if (!paio_dispatch_quick(&call, done)) {
+        paio_signals_block(&saved);
+        paio_dispatch_settle();
+        paio_batch_init(&batch);
+        error = paio_dispatch_accept(&call, done, &batch);
+        paio_dispatch_flush(&batch);
+        paio_signals_restore(&saved);
+    }
+    if (!error)
+        paio_habit_submitted(cb, call.awaited);
     return answer(error);
 }
 
@@ -128,6 +132,10 @@ PAIO_EXPORT int aio_suspend(const struct aiocb *const list[], int count,
         return answer(-EINVAL);
     if (timeout)
         deadline = deadline_of(timeout);
+    if (count == 1 && !timeout && paio_habit_waits(list[0]))
+        paio_dispatch_perform(list[0]);
+    else if (count != 1 || timeout)
+        paio_habit_broken();
     error = paio_wait_any(list, count, timeout ? &deadline : NULL);
     errno = saved;
     return answer(error == -ETIMEDOUT ? -EAGAIN : error);

@@ -235,11 +235,30 @@ bool paio_identity_holds(int fd, const struct paio_identity *identity)
     return identify(fd, &now) && paio_identity_equal(&now, identity);
 }
 
+/* What the kind of its filesystem says of a regular file. */
+static uint32_t bits_of_filesystem(int fd)
+{
+    struct statfs fs;
+
+    if (fstatfs(fd, &fs) < 0)
+        return 0;
+    switch (fs.f_type) {
+    case TMPFS_MAGIC:
+        return PAIO_MEMORY;
+    case EXT4_SUPER_MAGIC: /* and ext2, ext3 */
+    case XFS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case F2FS_SUPER_MAGIC:
+        return PAIO_LOCAL;
+    default:
+        return 0;
+    }
+}
+
 static uint32_t refresh(struct paio_descriptor *descriptor, int fd)
 {
     uint32_t bits = PAIO_KNOWN;
     struct paio_look look;
-    struct statfs fs;
     int saved = errno;
 
     if (paio_descriptor_look(fd, &look) < 0) {
@@ -249,8 +268,7 @@ static uint32_t refresh(struct paio_descriptor *descriptor, int fd)
             bits |= PAIO_BUFFERED;
         if (!(look.flags & (O_DIRECT | O_PATH | O_SYNC | O_DSYNC | O_APPEND)))
             bits |= PAIO_LAZY;
-        if (fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC && S_ISREG(look.identity.type))
-            bits |= PAIO_MEMORY;
+        bits |= S_ISREG(look.identity.type) ? bits_of_filesystem(fd) : PAIO_LOCAL;
     }
     errno = saved;
     atomic_store_explicit(&descriptor->memory, bits, memory_order_relaxed);

@@ -49,33 +49,33 @@ static bool without_waiting(enum paio_code code, int flags)
  * The way that a request goes which could not be served in the caller: this is the table of
  * doc/design.md. Here and nowhere else an engine is chosen.
  */
-static const struct paio_engine *choose(const struct aiocb *cb, enum paio_code code,
-                                        const struct paio_look *look, uint32_t memory, size_t done)
+static const struct paio_engine *choose(const struct paio_call *call, uint32_t memory, size_t done)
 {
     const struct paio_engine *kernel = &paio_engine_kernel, *pool = &paio_engine_pool;
+    const struct paio_look *look = &call->look;
+    const struct aiocb *cb = call->cb;
 
-    if (code >= PAIO_FSYNC)
+    if (call->code >= PAIO_FSYNC)
         return pool;
     if (look->kind == PAIO_KIND_SOCKET || look->kind == PAIO_KIND_STREAM)
         /* Opened O_NONBLOCK it answers at once, if need be with EAGAIN; so do no bytes. */
         return look->flags & O_NONBLOCK || !cb->aio_nbytes ? pool : &paio_engine_stream;
-    if (look->kind != PAIO_KIND_REGULAR || !paio_settings.kernel ||
+    if (look->kind != PAIO_KIND_REGULAR || !paio_settings.kernel || call->awaited ||
         memory & (PAIO_NO_NOWAIT | PAIO_MEMORY))
         return pool;
-    if (!(look->flags & O_DIRECT) && !without_waiting(code, look->flags))
+    if (!(look->flags & O_DIRECT) && !without_waiting(call->code, look->flags))
         return pool;
     /* A long read whose beginning is cached: see read_beginning. */
     if (!(look->flags & O_DIRECT) && done >= PAIO_INLINE_MAX)
         return pool;
-    if (code == PAIO_WRITE && (look->flags & O_APPEND || !paio_within_limit(cb)))
+    if (call->code == PAIO_WRITE && (look->flags & O_APPEND || !paio_within_limit(cb)))
         return pool;
     return kernel;
 }
 
 const struct paio_engine *paio_dispatch_engine(const struct paio_call *call, size_t done)
 {
-    return choose(call->cb, call->code, &call->look,
-                  atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed), done);
+    return choose(call, atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed), done);
 }
 
 static enum paio_lane lane_of(enum paio_code code, const struct paio_look *look)
@@ -109,6 +109,17 @@ static int objection_to(const struct aiocb *cb, enum paio_code code, const struc
     return 0;
 }
 
+/*
+ * May the caller carry it out itself? That ends soon where the device is in this machine; where it is
+ * beyond a network, or a program's, nothing is to keep aio_suspend from returning for a signal.
+ */
+static bool by_caller(const struct paio_call *call)
+{
+    return !call->objection && call->code <= PAIO_WRITE && !paio_settings.descriptor_order &&
+           call->look.kind == PAIO_KIND_REGULAR &&
+           atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed) & PAIO_LOCAL;
+}
+
 void paio_dispatch_look(struct paio_call *call)
 {
     int fd = call->cb->aio_fildes;
@@ -120,6 +131,7 @@ void paio_dispatch_look(struct paio_call *call)
                                        : -EBADF;
     if (!call->objection)
         call->objection = objection_to(call->cb, call->code, &call->look);
+    call->awaited = call->awaited && by_caller(call);
 }
 
 static void fill(struct paio_request *request, const struct paio_call *call, size_t done)
@@ -138,6 +150,8 @@ static void fill(struct paio_request *request, const struct paio_call *call, siz
     operation->done = done;
     operation->stream = look->kind == PAIO_KIND_SOCKET || look->kind == PAIO_KIND_STREAM;
     operation->may_block = !(look->flags & O_DIRECT);
+    operation->awaited = call->awaited;
+    operation->by_waiter = false;
     operation->prompt = call->group || call->event->sigev_notify != SIGEV_NONE;
     request->group = call->group;
     request->notice.event = *call->event;
@@ -272,6 +286,7 @@ void paio_dispatch_start(struct paio_link *requests)
 
         /* Whoever waits for it took it for another engine's: the completion thread reaps it. */
         operation->prompt = true;
+        operation->awaited = false;
         if (request->chosen == &paio_engine_kernel)
             start_waited(operation);
         else
@@ -347,7 +362,7 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
 /* Is it a write that the pool's class of writes will do, wherever its turn is? */
 static bool is_plain_write(const struct paio_call *call)
 {
-    return call->code == PAIO_WRITE && !call->objection &&
+    return call->code == PAIO_WRITE && !call->objection && !call->awaited &&
            call->event->sigev_notify != SIGEV_THREAD && !paio_settings.descriptor_order &&
            call->look.kind == PAIO_KIND_REGULAR &&
            class_of(call->code, call->look.flags) == PAIO_CLASS_WRITE;
@@ -396,4 +411,18 @@ void paio_dispatch_enter(struct paio_request *request, struct paio_batch *batch)
 
     if (paio_order_enter(request, file, PAIO_NO_LANE))
         start(request, batch);
+}
+
+void paio_dispatch_perform(const struct aiocb *cb)
+{
+    struct paio_operation *operation;
+    struct paio_signals saved;
+
+    if (!paio_process_started())
+        return;
+    paio_signals_block(&saved);
+    operation = paio_order_claim(cb);
+    if (operation)
+        atomic_load(&operation->engine)->perform(operation);
+    paio_signals_restore(&saved);
 }

@@ -44,9 +44,13 @@ struct paio_call {
     struct paio_descriptor *descriptor;
     struct paio_look look;
     int objection;                /* what aio_error is to report without any I/O, -errno, or 0 */
+    bool awaited;                 /* the caller is going to wait for it at once: see habit.h */
 };
 
-/* Looks at the descriptor of the call, which has gone past paio_inline. */
+/*
+ * Looks at the descriptor of the call, which has gone past paio_inline. It stays awaited only if the
+ * caller may carry it out itself.
+ */
 void paio_dispatch_look(struct paio_call *call);
 
 /*
@@ -67,6 +71,12 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
  * that writes to the file just now, or an idle one. False: nothing has happened.
  */
 bool paio_dispatch_quick(const struct paio_call *call, size_t done);
+
+/*
+ * Carries out the request of cb in the calling thread, if it was accepted as awaited and nothing has
+ * been done of it. Async-signal-safe.
+ */
+void paio_dispatch_perform(const struct aiocb *cb);
 
 /* Submits what is in batch. Signals blocked. */
 void paio_dispatch_flush(struct paio_batch *batch);

@@ -57,6 +57,8 @@ struct paio_operation {
     bool prompt;      /* somebody waits who will not reap: tell the completion thread */
     bool may_block;   /* kernel engine: the kernel takes it without RWF_NOWAIT */
     bool followed;    /* pool: the thread does another one at once: waiters may sleep till then */
+    bool awaited;     /* pool: left to the thread that waits for it, and not claimed by it yet */
+    bool by_waiter;   /* pool: that thread has claimed it */
     struct iocb iocb; /* kernel engine */
 };
 
@@ -78,6 +80,17 @@ struct paio_engine {
      * operation cannot be recycled meanwhile.
      */
     bool (*cancel)(struct paio_operation *operation);
+
+    /*
+     * Begins an operation that was submitted as `awaited`, on behalf of the calling thread, if
+     * nothing of it has been begun: true, and the thread must call perform. From then on it is like
+     * any other to cancel. False: the engine goes on with it by itself, and it is awaited no more.
+     * Called with signals blocked and the file's lock held. NULL: the engine has no awaited ones.
+     */
+    bool (*claim)(struct paio_operation *operation);
+
+    /* Carries out and completes what claim has begun. Signals blocked, still, and no lock held. */
+    void (*perform)(struct paio_operation *operation);
 };
 
 /*

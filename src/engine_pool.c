@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "file.h"
+#include "process.h"
 #include "transfer.h"
 
 /*
@@ -85,6 +86,9 @@ static struct {
 } pool = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static __thread struct worker *self __attribute__((tls_model("initial-exec")));
+
+/* The record of a thread that carries out what it has waited for, from claim to perform. */
+static __thread struct worker *guest __attribute__((tls_model("initial-exec")));
 
 void paio_pool_reset(void (*attend)(bool leaving))
 {
@@ -376,30 +380,46 @@ static struct worker *hand_over(enum paio_class class)
     return worker == self ? NULL : worker;
 }
 
-/* Puts an operation on its queue. The worker that is to be woken, or NULL. */
-static struct worker *take_in(struct paio_operation *operation)
+static void put(struct paio_operation *operation)
 {
-    enum paio_class class = operation->class;
-
     atomic_store(&operation->queued, &paio_engine_pool);
     atomic_store(&operation->arrived, true);
-    paio_line_put(&pool.class[class].line, operation);
-    return hand_over(class);
+    paio_line_put(&pool.class[operation->class].line, operation);
+}
+
+/* Workers that are to be woken when the lock has been released. */
+struct wakeups {
+    struct worker *woken[WAKEUPS];
+    unsigned count;
+};
+
+/* Hands over what is queued to those that have nothing to do. */
+static void hand_over_all(enum paio_class class, struct wakeups *wakeups)
+{
+    struct worker *worker;
+
+    while (wakeups->count < WAKEUPS && (worker = hand_over(class)))
+        wakeups->woken[wakeups->count++] = worker;
+}
+
+static void wake(struct wakeups *wakeups)
+{
+    while (wakeups->count)
+        paio_futex_wake(&wakeups->woken[--wakeups->count]->awake, 1);
 }
 
 static unsigned submit(struct paio_operation **operations, unsigned count)
 {
     for (unsigned i = 0; i < count;) {
-        struct worker *woken[WAKEUPS], *worker;
-        unsigned n = 0;
+        struct wakeups wakeups = { .count = 0 };
 
         pthread_mutex_lock(&pool.lock);
-        while (i < count && n < WAKEUPS)
-            if ((worker = take_in(operations[i++])))
-                woken[n++] = worker;
+        for (; i < count && wakeups.count < WAKEUPS; i++) {
+            put(operations[i]);
+            hand_over_all(operations[i]->class, &wakeups);
+        }
         pthread_mutex_unlock(&pool.lock);
-        while (n)
-            paio_futex_wake(&woken[--n]->awake, 1);
+        wake(&wakeups);
     }
     return 0;
 }
@@ -419,6 +439,102 @@ static bool cancel(struct paio_operation *operation)
     return canceled;
 }
 
+/*
+ * The number of the calling thread; asked for once, and again in a forked child, whose only thread has
+ * its parent's memory of it.
+ */
+static pid_t thread_number(void)
+{
+    static __thread pid_t number __attribute__((tls_model("initial-exec")));
+    static __thread pid_t owner __attribute__((tls_model("initial-exec")));
+
+    if (owner != paio_settings.owner) {
+        number = (pid_t) syscall(SYS_gettid);
+        owner = paio_settings.owner;
+    }
+    return number;
+}
+
+/* The calling thread comes among the workers for one operation. Under the lock. */
+static void come_in(struct worker *worker, struct paio_operation *operation)
+{
+    atomic_store_explicit(&worker->thread, thread_number(), memory_order_relaxed);
+    atomic_store_explicit(&worker->fd, operation->fd, memory_order_relaxed);
+    atomic_store(&operation->queued, NULL);
+    operation->by_waiter = true;
+    operation->followed = false;
+    paio_list_append(&pool.workers, &worker->all);
+    pool.class[worker->class].working++;
+    count_for(worker, operation->flow);
+}
+
+/* Under the lock. */
+static void go_out(struct worker *worker)
+{
+    pool.class[worker->class].working--;
+    paio_list_remove(&worker->all);
+    paio_list_append(&pool.spare, &worker->link);
+    count_for(worker, NULL);
+}
+
+static bool claim(struct paio_operation *operation)
+{
+    struct paio_line *line = &pool.class[operation->class].line;
+    struct wakeups wakeups = { .count = 0 };
+
+    pthread_mutex_lock(&pool.lock);
+    guest = atomic_load(&operation->queued) == &paio_engine_pool ? recruit(operation->class) : NULL;
+    if (guest && paio_line_claim(line, operation)) {
+        come_in(guest, operation);
+    } else {
+        if (guest)
+            paio_list_append(&pool.spare, &guest->link);
+        guest = NULL;
+        paio_line_expose(line);
+        hand_over_all(operation->class, &wakeups);
+    }
+    pthread_mutex_unlock(&pool.lock);
+    wake(&wakeups);
+    return guest;
+}
+
+/*
+ * A write beyond RLIMIT_FSIZE has raised SIGXFSZ, which is none of the caller's: it is blocked, and
+ * taken back.
+ */
+static void forget_signal(void)
+{
+    const struct timespec now = { 0, 0 };
+    int saved = errno;
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGXFSZ);
+    sigtimedwait(&set, NULL, &now);
+    errno = saved;
+}
+
+static void perform(struct paio_operation *operation)
+{
+    enum paio_class class = operation->class;
+    struct paio_flow *flow = operation->flow;
+    struct wakeups wakeups = { .count = 0 };
+    ssize_t result = paio_transfer(operation);
+
+    atomic_store_explicit(&guest->fd, -1, memory_order_release);
+    if (result == -EFBIG)
+        forget_signal();
+    operation->complete(operation, result);
+    pthread_mutex_lock(&pool.lock);
+    paio_line_completed(&pool.class[class].line, flow);
+    go_out(guest);
+    hand_over_all(class, &wakeups);
+    pthread_mutex_unlock(&pool.lock);
+    wake(&wakeups);
+    /* It is at work on the flow no more: whoever counted on it has put before what is found now. */
+    pool.attend(true);
+}
+
 /* Workers that a tick has seen on their way back before are late. */
 static void look_for_late(void)
 {
@@ -434,22 +550,33 @@ static void look_for_late(void)
 
 void paio_pool_tick(void)
 {
-    struct worker *woken[WAKEUPS], *worker;
-    unsigned n = 0;
+    struct wakeups wakeups = { .count = 0 };
 
     pthread_mutex_lock(&pool.lock);
     look_for_late();
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
+        paio_line_expose(&pool.class[c].line);
         if (!paio_line_empty(&pool.class[c].line) && paio_list_empty(&pool.class[c].idle) &&
             pool.class[c].line.begun == pool.class[c].begun_before)
             start_thread(c);
-        while (n < WAKEUPS && (worker = hand_over(c)))
-            woken[n++] = worker;
+        hand_over_all(c, &wakeups);
         pool.class[c].begun_before = pool.class[c].line.begun;
     }
     pthread_mutex_unlock(&pool.lock);
-    while (n)
-        paio_futex_wake(&woken[--n]->awake, 1);
+    wake(&wakeups);
+}
+
+void paio_pool_expose(void)
+{
+    struct wakeups wakeups = { .count = 0 };
+
+    pthread_mutex_lock(&pool.lock);
+    for (unsigned c = 0; c < PAIO_CLASSES; c++) {
+        paio_line_expose(&pool.class[c].line);
+        hand_over_all(c, &wakeups);
+    }
+    pthread_mutex_unlock(&pool.lock);
+    wake(&wakeups);
 }
 
 bool paio_pool_busy(void)
@@ -458,7 +585,8 @@ bool paio_pool_busy(void)
 
     pthread_mutex_lock(&pool.lock);
     for (unsigned c = 0; c < PAIO_CLASSES && !busy; c++)
-        busy = pool.class[c].working || !paio_line_empty(&pool.class[c].line);
+        busy = pool.class[c].working || !paio_line_empty(&pool.class[c].line) ||
+               !paio_list_empty(&pool.class[c].line.aside);
     pthread_mutex_unlock(&pool.lock);
     return busy;
 }
@@ -498,4 +626,6 @@ const struct paio_engine paio_engine_pool = {
     .name = "pool",
     .submit = submit,
     .cancel = cancel,
+    .claim = claim,
+    .perform = perform,
 };

@@ -36,6 +36,7 @@ enum {
     PAIO_NO_NOWAIT = 8, /* its filesystem has no RWF_NOWAIT */
     PAIO_LAZY = 16,     /* PAIO_BUFFERED, and writes are done when the page cache has them */
     PAIO_NO_NOWAIT_WRITE = 32, /* its filesystem has no RWF_NOWAIT for buffered writes */
+    PAIO_LOCAL = 64,    /* a regular file or block device whose device is in this machine */
 };
 
 struct paio_stream;

@@ -41,7 +41,8 @@ static enum paio_way way_of(const struct paio_operation *operation)
 {
     const struct paio_engine *engine = atomic_load(&operation->engine);
 
-    return engine == &paio_engine_kernel ? PAIO_WAY_KERNEL
+    return operation->by_waiter            ? PAIO_WAY_WAITER
+           : engine == &paio_engine_kernel ? PAIO_WAY_KERNEL
            : engine == &paio_engine_stream ? PAIO_WAY_STREAM
                                            : PAIO_WAY_POOL;
 }

@@ -23,9 +23,14 @@ struct paio_flow {
     _Atomic uint32_t running; /* threads that have one, or had it last and will attend again */
 };
 
-/* Line: the flows of one class. */
+/*
+ * Line: the flows of one class. An operation whose waiter is expected to carry it out itself is not on
+ * its flow, where a thread would find it, but set aside; it goes to its flow when the waiter is not
+ * expected any more, or before another is put there, so that the order is kept.
+ */
 struct paio_line {
     struct paio_link ready; /* p: flows with work and a share left, in turn */
+    struct paio_link aside; /* p: operations that are awaited */
     unsigned share;         /* constant: operations of one flow that may be begun at a time */
     unsigned queued;        /* p: operations on the queues of its flows */
     unsigned begun;         /* p: operations begun, ever */
@@ -33,18 +38,28 @@ struct paio_line {
 
 void paio_line_init(struct paio_line *line, unsigned share);
 
+/* Is there nothing that a thread could begin? */
 static inline bool paio_line_empty(const struct paio_line *line)
 {
     return paio_list_empty(&line->ready);
 }
 
-/* Puts an operation at the end of its flow. */
+/* Puts an operation at the end of its flow, or sets it aside if it is awaited. */
 void paio_line_put(struct paio_line *line, struct paio_operation *operation);
+
+/* Puts all that are set aside onto their flows. */
+void paio_line_expose(struct paio_line *line);
+
+/*
+ * Begins an operation that is set aside. False: it is not, or others of its flow come first; then
+ * paio_line_expose is due.
+ */
+bool paio_line_claim(struct paio_line *line, struct paio_operation *operation);
 
 /* Begins the next operation of the flow whose turn it is, or NULL. The flow goes to the end. */
 struct paio_operation *paio_line_begin(struct paio_line *line);
 
-/* Takes an operation that is queued out of its flow. */
+/* Takes an operation that is not begun off the line. */
 void paio_line_remove(struct paio_line *line, struct paio_operation *operation);
 
 /* An operation of the flow that was begun is completed. */

@@ -179,3 +179,26 @@ bool paio_order_cancel(struct paio_file *file, const struct aiocb *cb, int fd,
     *left = tally.left;
     return !tally.too_early;
 }
+
+struct paio_operation *paio_order_claim(const struct aiocb *cb)
+{
+    struct paio_request *request = paio_request_find(cb);
+    struct paio_operation *operation = NULL;
+    struct paio_file *file = request ? atomic_load_explicit(&request->file, memory_order_relaxed)
+                                     : NULL;
+
+    if (!file)
+        return NULL;
+    pthread_mutex_lock(&file->lock);
+    /* What is on the lists of a file stays what it is while the file is locked. */
+    if (paio_request_find(cb) == request &&
+        atomic_load_explicit(&request->file, memory_order_relaxed) == file) {
+        const struct paio_engine *engine = atomic_load(&request->operation.engine);
+
+        if (engine && engine->claim && atomic_load(&request->operation.arrived) &&
+            engine->claim(&request->operation))
+            operation = &request->operation;
+    }
+    pthread_mutex_unlock(&file->lock);
+    return operation;
+}

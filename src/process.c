@@ -25,6 +25,7 @@
 #include "engine_kernel.h"
 #include "engine_pool.h"
 #include "file.h"
+#include "habit.h"
 #include "inbox.h"
 #include "notify.h"
 #include "request.h"
@@ -209,6 +210,7 @@ static __attribute__((destructor)) void finish_writes(void)
 {
     const struct timespec pause = { .tv_nsec = 200000 };
 
+    paio_habit_broken();
     while (paio_process_started()) {
         paio_dispatch_reap();
         if (!paio_request_any(true))

@@ -20,7 +20,7 @@ struct paio_stats *paio_stats;
 
 static bool started;
 
-static const char magic[8] = "POSIXAI1";
+static const char magic[8] = "POSIXAI2";
 
 bool paio_stats_expand(char *out, size_t size, const char *name)
 {

@@ -12,7 +12,16 @@
 #include "base.h"
 
 /* Ways that a request can end on. */
-enum paio_way { PAIO_WAY_INLINE, PAIO_WAY_KERNEL, PAIO_WAY_POOL, PAIO_WAY_STREAM, PAIO_WAYS };
+enum paio_way {
+    PAIO_WAY_INLINE, /* in the call that submitted it */
+    PAIO_WAY_KERNEL,
+    PAIO_WAY_POOL,
+    PAIO_WAY_STREAM,
+    PAIO_WAY_WAITER, /* in the aio_suspend that waited for it */
+    PAIO_WAYS
+};
+
+extern const char *const paio_way_names[PAIO_WAYS];
 
 enum { PAIO_STAT_OPERATIONS = 3 }; /* read, write, fsync */
 

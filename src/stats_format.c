@@ -12,7 +12,7 @@
 #include "stats.h"
 
 static const char *const operations[PAIO_STAT_OPERATIONS] = { "read", "write", "fsync" };
-static const char *const ways[PAIO_WAYS] = { "inline", "kernel", "pool", "stream" };
+const char *const paio_way_names[PAIO_WAYS] = { "inline", "kernel", "pool", "stream", "waiter" };
 static const char *const counters[] = { "carried_on",    "canceled",    "notify.signal",
                                         "notify.thread", "outstanding", "outstanding.max" };
 
@@ -56,7 +56,8 @@ bool paio_stats_read(const struct paio_stats *stats, unsigned number, char *name
 
     if (number < PAIO_STATS) {
         if (number < PAIO_STAT_CARRIED_ON)
-            snprintf(name, size, "%s.%s", operations[number / PAIO_WAYS], ways[number % PAIO_WAYS]);
+            snprintf(name, size, "%s.%s", operations[number / PAIO_WAYS], 
+                     paio_way_names[number % PAIO_WAYS]);
         else
             snprintf(name, size, "%s", counters[number - PAIO_STAT_CARRIED_ON]);
         *value = atomic_load_explicit(&stats->counter[number], memory_order_relaxed);
@@ -89,7 +90,7 @@ const struct paio_stats *paio_stats_open(const char *path)
     paio_close(fd);
     if (map == MAP_FAILED)
         return NULL;
-    if (memcmp(map, "POSIXAI1", 8) != 0) {
+    if (memcmp(map, "POSIXAI2", 8) != 0) {
         munmap(map, sizeof(struct paio_stats));
         errno = EINVAL;
         return NULL;

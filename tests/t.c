@@ -6,11 +6,13 @@
 
 #include <linux/aio_abi.h>
 #include <linux/filter.h>
+#include <linux/magic.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -145,6 +147,22 @@ static const char *slowfs_lack(void)
     return reason;
 }
 
+/* Why the tests' directory is on no filesystem of this machine's own, or NULL if it is. */
+static const char *local_lack(void)
+{
+    struct statfs fs;
+
+    if (statfs(".", &fs) == 0)
+        switch (fs.f_type) {
+        case EXT4_SUPER_MAGIC:
+        case XFS_SUPER_MAGIC:
+        case BTRFS_SUPER_MAGIC:
+        case F2FS_SUPER_MAGIC:
+            return NULL;
+        }
+    return "the tests' directory is not on ext4, XFS, Btrfs or F2FS";
+}
+
 /* What is lacking, found out once. */
 static const char *engine_lacks[T_COUNT(engines)], *slowfs_lacks;
 
@@ -180,6 +198,8 @@ static const char *lack(const struct t_part *part, size_t engine, bool *by_sanit
     *by_sanitizer = false;
     if (engine_lacks[engine])
         return engine_lacks[engine];
+    if (part->need & T_LOCAL && local_lack())
+        return local_lack();
     return part->need & T_SLOWFS ? slowfs_lacks : NULL;
 }
 

@@ -53,8 +53,9 @@ enum { T_PATIENCE = 30 };
  * - Signal handlers that run when the signal comes. ThreadSanitizer keeps them for later.
  * - No sanitizer: its runtime has threads, memory and locks of its own, which a test that counts
  *   threads or forks among them would see.
+ * - The tests' directory on a filesystem whose device is in this machine: ext4, XFS, Btrfs or F2FS.
  */
-enum t_need { T_SLOWFS = 1, T_HANDLERS = 2, T_NO_SANITIZER = 4 };
+enum t_need { T_SLOWFS = 1, T_HANDLERS = 2, T_NO_SANITIZER = 4, T_LOCAL = 8 };
 
 /*
  * A part: a named set of tests that run in the same surroundings. The settings are environment
@@ -209,5 +210,11 @@ void t_assert_no_signal(int signal_number);
 
 /* A counter of posix_aio_stat(); the test fails if there is none of that name. */
 uint64_t t_stat(const char *name);
+
+/*
+ * Starts the library and removes the file, named by LIBPOSIX_AIO_STATS and with %p at its end, in which it
+ * keeps this process's statistics: they go on, and nothing is left behind.
+ */
+void t_drop_statistics(void);
 
 #endif

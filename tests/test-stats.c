@@ -36,18 +36,9 @@ static bool kernel_does_buffered_aio(void)
     return value == 1 && engine_is_kernel();
 }
 
-/* Statistics are kept in a file of the test's own, which is gone when it ends. */
-static void drop_file(void)
-{
-    char name[64];
-
-    snprintf(name, sizeof(name), "t-stats-%d", (int) getpid());
-    unlink(name);
-}
-
 START_TEST(cached_read_is_done_in_the_caller)
 {
-    drop_file();
+    t_drop_statistics();
     t_submit_read(&cb, t_cached_file(SIZE), buf, 4096, 0);
     t_assert_done(&cb, 4096);
     ck_assert_uint_eq(t_stat("read.inline"), 1);
@@ -60,7 +51,7 @@ START_TEST(cold_read_is_not_done_in_the_caller)
     const char *way = kernel_does_buffered_aio() ? "read.kernel" : "read.pool";
     int fd = t_cold_file(SIZE), reads = 0;
 
-    drop_file();
+    t_drop_statistics();
     /* The first attempt starts the device, which may be done by the time that it looks. */
     while (!t_stat(way)) {
         ck_assert_int_lt(reads++, 100);
@@ -78,7 +69,7 @@ START_TEST(long_read_goes_where_its_beginning_is)
     int fd = t_cold_file(SIZE);
     bool does = kernel_does_buffered_aio();
 
-    drop_file();
+    t_drop_statistics();
     t_submit_read(&cb, fd, buf, SIZE, 0);
     t_wait_done(&cb, SIZE);
     t_assert_data(buf, SIZE, 0);
@@ -111,7 +102,7 @@ START_TEST(direct_requests_go_to_the_kernel)
     const char *way[] = { "read.pool", "write.pool" };
     int writes = 0;
 
-    drop_file();
+    t_drop_statistics();
     if (engine_is_kernel()) {
         way[0] = "read.kernel";
         way[1] = "write.kernel";
@@ -135,7 +126,7 @@ START_TEST(direct_entries_of_a_list_go_to_the_kernel)
     unsigned char *aligned = t_aligned(MANY * 4096);
     struct aiocb *list[MANY];
 
-    drop_file();
+    t_drop_statistics();
     for (int i = 0; i < MANY; i++) {
         t_prepare(&cbs[i], fd, aligned + i * 4096, 4096, i * 4096);
         cbs[i].aio_lio_opcode = LIO_READ;
@@ -151,7 +142,7 @@ START_TEST(direct_append_is_carried_on_by_the_pool)
 {
     int fd = t_reopen(t_empty_file(), O_RDWR | O_DIRECT);
 
-    drop_file();
+    t_drop_statistics();
     t_submit_write(&cb, fd, t_aligned(4096), 4096, 0);
     t_wait_done(&cb, 4096);
     ck_assert_uint_eq(t_stat("write.pool"), 1);
@@ -164,7 +155,7 @@ START_TEST(cached_write_is_done_where_it_does_not_wait)
     int fd = t_cached_file(SIZE), writes = 0;
     const char *way = writes_without_waiting(fd, buf) ? "write.inline" : "write.pool";
 
-    drop_file();
+    t_drop_statistics();
     /* XFS waits now and then, to note the time. */
     while (!t_stat(way)) {
         ck_assert_int_lt(writes++, 100);
@@ -178,7 +169,7 @@ START_TEST(synchronous_write_is_not_done_in_the_caller)
 {
     int file = t_cached_file(SIZE);
 
-    drop_file();
+    t_drop_statistics();
     t_submit_write(&cb, t_reopen(file, O_WRONLY | O_DSYNC), buf, 4096, 0);
     t_wait_done(&cb, 4096);
     ck_assert_uint_eq(t_stat("write.inline"), 0);
@@ -189,7 +180,7 @@ START_TEST(memory_file_is_served_in_the_caller)
 {
     int fd = t_memory_file(SIZE);
 
-    drop_file();
+    t_drop_statistics();
     t_submit_read(&cb, fd, buf, 4096, 0);
     t_assert_done(&cb, 4096);
     t_submit_write(&cb, fd, buf, 4096, 0);
@@ -201,7 +192,7 @@ END_TEST
 
 START_TEST(sync_goes_to_the_pool)
 {
-    drop_file();
+    t_drop_statistics();
     t_submit_sync(&cb, t_cached_file(SIZE), O_SYNC);
     t_wait_done(&cb, 0);
     ck_assert_uint_eq(t_stat("fsync.pool"), 1);
@@ -212,7 +203,7 @@ START_TEST(streams_have_a_way_of_their_own)
 {
     struct t_pair p = t_pipe();
 
-    drop_file();
+    t_drop_statistics();
     t_submit_read(&cb, p.in, buf, 100, 0);
     t_put(p.out, 0, 100);
     t_wait_done(&cb, 100);
@@ -227,7 +218,7 @@ START_TEST(cancellations_are_counted)
 {
     struct t_pair p = t_pipe();
 
-    drop_file();
+    t_drop_statistics();
     for (int i = 0; i < MANY; i++)
         t_submit_read(&cbs[i], p.in, buf, 1, 0);
     ck_assert_int_eq(aio_cancel(p.in, NULL), AIO_CANCELED);
@@ -239,7 +230,7 @@ START_TEST(outstanding_requests_are_counted)
 {
     struct t_pair p = t_pipe();
 
-    drop_file();
+    t_drop_statistics();
     for (int i = 0; i < MANY; i++)
         t_submit_read(&cbs[i], p.in, buf, 1, 0);
     ck_assert_uint_eq(t_stat("outstanding"), MANY);
@@ -273,7 +264,7 @@ START_TEST(notifications_are_counted)
 {
     int fd = t_cached_file(SIZE);
 
-    drop_file();
+    t_drop_statistics();
     t_block(SIGRTMIN);
     for (int i = 0; i < 3; i++) {
         submit_with(SIGEV_SIGNAL, fd);
@@ -293,7 +284,7 @@ START_TEST(latency_is_measured)
     struct t_pair p = t_pipe();
     double begin = t_now();
 
-    drop_file();
+    t_drop_statistics();
     t_submit_read(&cb, p.in, buf, 1, 0);
     for (int i = 0; i < 20; i++)
         t_moment();
@@ -308,7 +299,7 @@ START_TEST(unknown_statistic_is_enoent)
 {
     uint64_t value;
 
-    drop_file();
+    t_drop_statistics();
     errno = 0;
     ck_assert_int_eq(posix_aio_stat("read.sideways", &value), -1);
     ck_assert_int_eq(errno, ENOENT);
@@ -318,14 +309,11 @@ END_TEST
 /* The child keeps a file of its own, and its counters begin at nothing. */
 static void count_own(void *unused)
 {
-    char name[64];
-
     (void) unused;
     t_submit_read(&cb, t_cached_file(SIZE), buf, 100, 0);
     t_wait_done(&cb, 100);
     ck_assert_uint_eq(t_stat("read.inline"), 1);
-    snprintf(name, sizeof(name), "t-stats-%d", (int) getpid());
-    ck_assert_int_eq(unlink(name), 0);
+    t_drop_statistics();
 }
 
 START_TEST(forked_child_keeps_its_own)
@@ -338,7 +326,7 @@ START_TEST(forked_child_keeps_its_own)
     }
     t_reap(t_child(count_own, NULL));
     ck_assert_uint_eq(t_stat("read.inline"), 5);
-    drop_file();
+    t_drop_statistics();
 }
 END_TEST
 
@@ -347,7 +335,7 @@ START_TEST(request_is_counted_when_it_is_done)
 {
     int fd = t_slow_file(0, SIZE, O_RDWR);
 
-    drop_file();
+    t_drop_statistics();
     slowfs_hold(SLOWFS_READ, 1);
     t_submit_read(&cb, fd, buf, 100, 0);
     t_until(slowfs_held(SLOWFS_READ) == 1);

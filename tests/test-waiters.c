@@ -5,15 +5,8 @@
  */
 #include "t.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/ptrace.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
 enum { SIZE = 1 << 20, THREADS = 16 };
 
@@ -222,184 +215,6 @@ START_TEST(waiter_is_woken_though_the_next_write_hangs)
 }
 END_TEST
 
-/* The number of the thread of that name, or 0. */
-static pid_t thread_named(const char *name)
-{
-    DIR *directory = opendir("/proc/self/task");
-    struct dirent *entry;
-    pid_t found = 0;
-
-    ck_assert_ptr_nonnull(directory);
-    while ((entry = readdir(directory))) {
-        char path[300], line[32] = "";
-        FILE *comm;
-
-        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
-        comm = fopen(path, "r");
-        if (!comm)
-            continue;
-        if (fgets(line, sizeof(line), comm) && !strncmp(line, name, strlen(name)) &&
-            line[strlen(name)] == '\n')
-            found = (pid_t) atoi(entry->d_name);
-        fclose(comm);
-    }
-    closedir(directory);
-    return found;
-}
-
-/* The file of the statistics, which this part keeps, is not to be left behind. */
-static void drop_statistics(void)
-{
-    char name[64];
-
-    snprintf(name, sizeof(name), "t-waiters-%d", (int) getpid());
-    ck_assert_int_eq(unlink(name), 0);
-}
-
-/* What the child that holds a thread up shares with the test. */
-struct holdup {
-    pid_t thread;
-    int stopped, go_on; /* ends of pipes */
-};
-
-/* Stops the thread of its parent until the pipe says to go on. */
-static void hold_up(void *argument)
-{
-    const struct holdup *h = argument;
-    int status;
-    char byte = 0;
-
-    if (ptrace(PTRACE_SEIZE, h->thread, NULL, NULL) < 0 ||
-        ptrace(PTRACE_INTERRUPT, h->thread, NULL, NULL) < 0 ||
-        waitpid(h->thread, &status, __WALL) != h->thread || !WIFSTOPPED(status))
-        _exit(2);
-    if (write(h->stopped, &byte, 1) != 1 || read(h->go_on, &byte, 1) != 1)
-        _exit(3);
-    if (ptrace(PTRACE_DETACH, h->thread, NULL, NULL) < 0)
-        _exit(4);
-}
-
-static void write_then_read_directly(int file, int direct, void *aligned, unsigned char what)
-{
-    buf[0] = what;
-    t_submit_write(&other, file, buf, 1, 0);
-    t_wait_done(&other, 1);
-    t_submit_read(&cb, direct, aligned, 4096, 0);
-    t_wait_done(&cb, 4096);
-    ck_assert_uint_eq(*(unsigned char *) aligned, what);
-}
-
-/*
- * A direct read of what has just been written has to wait for the device, so the kernel hands it
- * back. Whoever waits for it carries it on: the thread that does so for those who do not wait is
- * held up meanwhile.
- */
-START_TEST(waiter_carries_on_what_the_kernel_hands_back)
-{
-    int file = t_cached_file(SIZE), direct = t_reopen(file, O_RDONLY | O_DIRECT);
-    int out = t_start_pending(&waiters[0].cb);
-    unsigned char *aligned = t_aligned(4096);
-    struct t_pair stopped = t_pipe(), go_on = t_pipe();
-    struct holdup h = { 0, stopped.out, go_on.in };
-    uint64_t before = t_stat("carried_on");
-    pid_t child;
-
-    drop_statistics();
-    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
-    write_then_read_directly(file, direct, aligned, 0);
-    t_until((h.thread = thread_named("posix-aio")));
-    child = t_child(hold_up, &h);
-    ck_assert_int_eq(read(stopped.in, buf, 1), 1);
-    for (int i = 1; i < 100; i++)
-        write_then_read_directly(file, direct, aligned, (unsigned char) i);
-    ck_assert_int_eq(write(go_on.out, buf, 1), 1);
-    t_reap(child);
-    if (!strcmp(posix_aio_engine(), "kernel"))
-        ck_assert_uint_gt(t_stat("carried_on"), before);
-    t_finish_pending(out, &waiters[0].cb);
-}
-END_TEST
-
-/* Lets the stopped thread run to where it next enters (or leaves) a system call, and tells which. */
-static struct __ptrace_syscall_info next_stop(pid_t thread)
-{
-    struct __ptrace_syscall_info info = { 0 };
-    int status;
-
-    if (ptrace(PTRACE_SYSCALL, thread, NULL, NULL) < 0 ||
-        waitpid(thread, &status, __WALL) != thread || !WIFSTOPPED(status) ||
-        ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof(info), &info) <= 0)
-        _exit(5);
-    return info;
-}
-
-/* Stops the thread of its parent where it is about to send the signal for a request that is done. */
-static void hold_up_on_the_way_back(void *argument)
-{
-    const struct holdup *h = argument;
-    int status;
-    char byte = 0;
-
-    if (ptrace(PTRACE_SEIZE, h->thread, NULL, (void *) PTRACE_O_TRACESYSGOOD) < 0 ||
-        ptrace(PTRACE_INTERRUPT, h->thread, NULL, NULL) < 0 ||
-        waitpid(h->thread, &status, __WALL) != h->thread || !WIFSTOPPED(status) ||
-        write(h->stopped, &byte, 1) != 1)
-        _exit(2);
-    for (;;) {
-        struct __ptrace_syscall_info info = next_stop(h->thread);
-
-        if (info.op == PTRACE_SYSCALL_INFO_ENTRY && info.entry.nr == SYS_rt_sigqueueinfo)
-            break;
-    }
-    if (write(h->stopped, &byte, 1) != 1 || read(h->go_on, &byte, 1) != 1)
-        _exit(3);
-    if (ptrace(PTRACE_DETACH, h->thread, NULL, NULL) < 0)
-        _exit(4);
-}
-
-static void ignore(int signal_number, siginfo_t *info, void *context)
-{
-    (void) signal_number;
-    (void) info;
-    (void) context;
-}
-
-/* The next request is left to the thread that is about to come back; but not if it does not come. */
-START_TEST(request_is_begun_though_the_thread_that_comes_back_is_held_up)
-{
-    struct t_pair stopped = t_pipe(), go_on = t_pipe();
-    struct holdup h = { 0, stopped.out, go_on.in };
-    /* A thread without work must not come to look because it has been idle for so long. */
-    const struct aioinit init = { .aio_idle_time = 1000 };
-    int file = t_cached_file(SIZE);
-    pid_t child;
-
-    drop_statistics();
-    aio_init(&init);
-    t_handle(SIGUSR1, ignore, SA_RESTART);
-    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
-    t_submit_sync(&cb, file, O_SYNC);
-    t_wait_done(&cb, 0);
-    t_until((h.thread = thread_named("posix-aio/sync")));
-    child = t_child(hold_up_on_the_way_back, &h);
-    ck_assert_int_eq(read(stopped.in, buf, 1), 1);
-    t_prepare(&cb, file, NULL, 0, 0);
-    cb.aio_sigevent.sigev_notify = SIGEV_SIGNAL;
-    cb.aio_sigevent.sigev_signo = SIGUSR1;
-    ck_assert_int_eq(aio_fsync(O_SYNC, &cb), 0);
-    ck_assert_int_eq(read(stopped.in, buf, 1), 1);
-    t_assert_done(&cb, 0);
-    /* The first starts a thread, which takes it; from then on there is one without work. */
-    for (int i = 0; i < 10; i++) {
-        t_submit_sync(&other, file, O_SYNC);
-        t_wait_done(&other, 0);
-        t_moment();
-    }
-    ck_assert_int_eq(write(go_on.out, buf, 1), 1);
-    t_reap(child);
-}
-END_TEST
-
 static void add_waiters(TCase *tests)
 {
     tcase_add_test(tests, each_waiter_is_woken_by_its_own_request);
@@ -416,23 +231,11 @@ static void add_slow(TCase *tests)
     tcase_add_test(tests, waiter_is_woken_though_the_next_write_hangs);
 }
 
-static void add_held_up(TCase *tests)
-{
-    tcase_add_test(tests, waiter_carries_on_what_the_kernel_hands_back);
-    tcase_add_test(tests, request_is_begun_though_the_thread_that_comes_back_is_held_up);
-}
-
 int main(void)
 {
     const struct t_part parts[] = {
         { .name = "many waiters", .add = add_waiters },
         { .name = "slow files", .add = add_slow, .need = T_SLOWFS },
-        {
-            .name = "a thread of ours held up",
-            .add = add_held_up,
-            .need = T_NO_SANITIZER,
-            .settings = { "LIBPOSIX_AIO_STATS=t-waiters-%p" },
-        },
         { .name = NULL },
     };
 

@@ -24,7 +24,7 @@ way_taken() {
     echo 1 | "${@:3}" env "LD_PRELOAD=$library" "LIBPOSIX_AIO_STATS=$work/stats" \
         "$programs/requester" "$1" "$2" >/dev/null
     "$tool" stat "$work/stats" |
-        awk '$1 ~ /^(read|write|fsync)\.(inline|kernel|pool|stream)$/ && $2 > 0 { split($1, w, "."); print w[2] }'
+        awk '$1 ~ /^(read|write|fsync)\.(inline|kernel|pool|stream|waiter)$/ && $2 > 0 { split($1, w, "."); print w[2] }'
 }
 
 # one_of WAY "WAY [or WAY]"

@@ -177,9 +177,9 @@ again_and_again() {
     ok "it ends with the process" ended 0 "process $process has ended"
     ok "their way is told" awk 'NR > 1 && $1 != $4 { bad = 1 } END { exit bad }' "$work/rows"
     ok "latencies are those of the interval" awk '
-        NR > 1 && (($1 > 0) != ($9 > 0) || ($1 > 0) != ($10 > 0) || $10 < $9) { bad = 1 }
+        NR > 1 && (($1 > 0) != ($10 > 0) || ($1 > 0) != ($11 > 0) || $11 < $10) { bad = 1 }
         END { exit bad }' "$work/rows"
-    ok "other operations have none" awk 'NR > 1 && ($2 + $3 + $11 + $12) { bad = 1 } END { exit bad }' "$work/rows"
+    ok "other operations have none" awk 'NR > 1 && ($2 + $3 + $12 + $13) { bad = 1 } END { exit bad }' "$work/rows"
     try "$tool" stat "$work/rates" 0.01 25
     ok "the heading comes again" [ "$(grep -c read/s "$work/out")" = 2 ]
 }

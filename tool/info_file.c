@@ -60,7 +60,6 @@ static int reopen(int path_fd, int flags)
 /* Reads one block by aio_read: the way that it has gone, or NULL and errno. */
 static const char *try_read(int fd, void *buffer)
 {
-    static const char *const names[PAIO_WAYS] = { "inline", "kernel", "pool", "stream" };
     struct aiocb cb = { .aio_fildes = fd, .aio_buf = buffer, .aio_nbytes = BLOCK,
                         .aio_sigevent = { .sigev_notify = SIGEV_NONE } };
     const struct aiocb *list = &cb;
@@ -76,7 +75,7 @@ static const char *try_read(int fd, void *buffer)
         return NULL;
     for (unsigned i = 0; i < PAIO_WAYS; i++)
         if (paio_stats->counter[PAIO_STAT_DONE + i] != before[i])
-            return names[i];
+            return paio_way_names[i];
     return NULL;
 }
 

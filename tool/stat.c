@@ -58,9 +58,9 @@ static void take(const struct paio_stats *stats, struct paio_stats *copy,
 
 static void print_heading(void)
 {
-    printf("%9s %9s %9s %9s %9s %9s %9s %9s %8s %8s %8s %8s\n", "read/s", "write/s", "fsync/s",
-           "inline/s", "kernel/s", "pool/s", "stream/s", "outstand", "r50/us", "r99/us", "w50/us",
-           "w99/us");
+    printf("%9s %9s %9s %9s %9s %9s %9s %9s %9s %8s %8s %8s %8s\n", "read/s", "write/s", "fsync/s",
+           "inline/s", "kernel/s", "pool/s", "stream/s", "waiter/s", "outstand", "r50/us", "r99/us",
+           "w50/us", "w99/us");
 }
 
 static void print_row(const struct paio_stats *now, const struct paio_stats *change,

@@ -60,7 +60,7 @@ static void transfer(int fd, int (*submit)(struct aiocb *), unsigned char (*data
 
 static uint64_t counted(const char *operation)
 {
-    static const char *const ways[] = {"inline", "kernel", "pool", "stream"};
+    static const char *const ways[] = {"inline", "kernel", "pool", "stream", "waiter"};
     uint64_t sum = 0, value;
     char name[32];
 

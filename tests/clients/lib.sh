@@ -258,8 +258,8 @@ ratios()
 }
 
 # Requests of an operation, by whichever way they went.
-readonly reads='read[.](inline|kernel|pool|stream)' writes='write[.](inline|kernel|pool|stream)' \
-    syncs='fsync[.](inline|kernel|pool|stream)'
+readonly reads='read[.](inline|kernel|pool|stream|waiter)' writes='write[.](inline|kernel|pool|stream|waiter)' \
+    syncs='fsync[.](inline|kernel|pool|stream|waiter)'
 export reads writes syncs
 
 # Every process of LABEL that has statistics ran on ENGINE.
