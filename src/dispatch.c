@@ -1,138 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The way down. A call first tries to be served in the caller (inline.c), without a lock; what that
- * cannot do becomes a request: looked at (which file, how opened), given its
- * engine by `choose`, put in order, and started unless something older must be done before.
+ * cannot do is looked at (choose.c) and becomes a request: given its engine, put in order, and started
+ * unless something older must be done before.
  */
 #include "dispatch.h"
 
 #include <fcntl.h>
-#include <limits.h>
 
+#include "choose.h"
 #include "completion.h"
 #include "engine_kernel.h"
 #include "engine_pool.h"
 #include "engine_stream.h"
 #include "inbox.h"
-#include "inline.h"
 #include "order.h"
 #include "process.h"
 #include "stats.h"
-
-static bool synchronous(int flags)
-{
-    return (flags & (O_SYNC | O_DSYNC)) != 0;
-}
-
-/* Class of the pool that does the operation if the pool does it. */
-static enum paio_class class_of(enum paio_code code, int flags)
-{
-    if (code == PAIO_READ)
-        return PAIO_CLASS_READ;
-    if (code >= PAIO_FSYNC || flags & O_DIRECT || synchronous(flags))
-        return PAIO_CLASS_SYNC;
-    return PAIO_CLASS_WRITE;
-}
-
-/*
- * Does io_submit take that operation on a buffered file without waiting? On a kernel with
- * fs.aio-buffered; a synchronous write may still wait there for what precedes its sync, and goes to
- * the pool, which is as soon, unless forced.
- */
-static bool without_waiting(enum paio_code code, int flags)
-{
-    return paio_settings.buffered &&
-           (code == PAIO_READ || (synchronous(flags) && paio_settings.kernel_forced));
-}
-
-/*
- * The way that a request goes which could not be served in the caller: this is the table of
- * doc/design.md. Here and nowhere else an engine is chosen.
- */
-static const struct paio_engine *choose(const struct paio_call *call, uint32_t memory, size_t done)
-{
-    const struct paio_engine *kernel = &paio_engine_kernel, *pool = &paio_engine_pool;
-    const struct paio_look *look = &call->look;
-    const struct aiocb *cb = call->cb;
-
-    if (call->code >= PAIO_FSYNC)
-        return pool;
-    if (look->kind == PAIO_KIND_SOCKET || look->kind == PAIO_KIND_STREAM)
-        /* Opened O_NONBLOCK it answers at once, if need be with EAGAIN; so do no bytes. */
-        return look->flags & O_NONBLOCK || !cb->aio_nbytes ? pool : &paio_engine_stream;
-    if (look->kind != PAIO_KIND_REGULAR || !paio_settings.kernel || call->awaited ||
-        memory & (PAIO_NO_NOWAIT | PAIO_MEMORY))
-        return pool;
-    if (!(look->flags & O_DIRECT) && !without_waiting(call->code, look->flags))
-        return pool;
-    /* A long read whose beginning is cached: see read_beginning. */
-    if (!(look->flags & O_DIRECT) && done >= PAIO_INLINE_MAX)
-        return pool;
-    if (call->code == PAIO_WRITE && (look->flags & O_APPEND || !paio_within_limit(cb)))
-        return pool;
-    return kernel;
-}
-
-const struct paio_engine *paio_dispatch_engine(const struct paio_call *call, size_t done)
-{
-    return choose(call, atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed), done);
-}
-
-static enum paio_lane lane_of(enum paio_code code, const struct paio_look *look)
-{
-    if (paio_settings.descriptor_order)
-        return PAIO_LANE_READ;
-    if (code >= PAIO_FSYNC)
-        return PAIO_NO_LANE;
-    if (look->kind == PAIO_KIND_SOCKET || look->kind == PAIO_KIND_STREAM)
-        return code == PAIO_READ ? PAIO_LANE_READ : PAIO_LANE_WRITE;
-    /* Other appends are in the pool's class of writes, where one thread does a file's in turn. */
-    if (code == PAIO_WRITE && look->flags & O_APPEND &&
-        class_of(code, look->flags) == PAIO_CLASS_SYNC)
-        return PAIO_LANE_WRITE;
-    return PAIO_NO_LANE;
-}
-
-static int objection_to(const struct aiocb *cb, enum paio_code code, const struct paio_look *look)
-{
-    int mode = look->flags & O_ACCMODE;
-
-    if (code >= PAIO_FSYNC)
-        return 0;
-    if (look->flags & O_PATH || mode == (code == PAIO_READ ? O_WRONLY : O_RDONLY))
-        return -EBADF;
-    if (cb->aio_nbytes > SSIZE_MAX)
-        return -EFAULT;
-    if (cb->aio_offset < 0 &&
-        (look->kind == PAIO_KIND_REGULAR || look->kind == PAIO_KIND_SOCKET))
-        return -EINVAL;
-    return 0;
-}
-
-/*
- * May the caller carry it out itself? That ends soon where the device is in this machine; where it is
- * beyond a network, or a program's, nothing is to keep aio_suspend from returning for a signal.
- */
-static bool by_caller(const struct paio_call *call)
-{
-    return !call->objection && call->code <= PAIO_WRITE && !paio_settings.descriptor_order &&
-           call->look.kind == PAIO_KIND_REGULAR &&
-           atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed) & PAIO_LOCAL;
-}
-
-void paio_dispatch_look(struct paio_call *call)
-{
-    int fd = call->cb->aio_fildes;
-
-    call->descriptor = paio_descriptor_get(fd);
-    call->objection = call->descriptor ? paio_descriptor_look_again(call->descriptor, fd,
-                                                                    call->code == PAIO_WRITE,
-                                                                    &call->look)
-                                       : -EBADF;
-    if (!call->objection)
-        call->objection = objection_to(call->cb, call->code, &call->look);
-    call->awaited = call->awaited && by_caller(call);
-}
 
 static void fill(struct paio_request *request, const struct paio_call *call, size_t done)
 {
@@ -142,7 +26,7 @@ static void fill(struct paio_request *request, const struct paio_call *call, siz
 
     operation->fd = cb->aio_fildes;
     operation->code = (uint8_t) call->code;
-    operation->class = (uint8_t) class_of(call->code, look->flags);
+    operation->class = (uint8_t) paio_choose_class(call->code, look->flags);
     operation->identity = look->identity;
     operation->buffer = (void *) cb->aio_buf;
     operation->length = cb->aio_nbytes < PAIO_TRANSFER_MAX ? cb->aio_nbytes : PAIO_TRANSFER_MAX;
@@ -300,7 +184,7 @@ static void compose(struct paio_request *request, const struct paio_call *call, 
 {
     fill(request, call, done);
     request->descriptor = call->descriptor;
-    request->chosen = paio_dispatch_engine(call, done);
+    request->chosen = paio_choose_engine(call, done);
 }
 
 /*
@@ -354,7 +238,7 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
     commit(call, request, file);
     if (request->operation.stream)
         paio_stream_check(request->operation.fd);
-    if (paio_order_enter(request, file, lane_of(call->code, &call->look)))
+    if (paio_order_enter(request, file, paio_choose_lane(call->code, &call->look)))
         start_fresh(request, batch);
     return 0;
 }
@@ -365,7 +249,7 @@ static bool is_plain_write(const struct paio_call *call)
     return call->code == PAIO_WRITE && !call->objection && !call->awaited &&
            call->event->sigev_notify != SIGEV_THREAD && !paio_settings.descriptor_order &&
            call->look.kind == PAIO_KIND_REGULAR &&
-           class_of(call->code, call->look.flags) == PAIO_CLASS_WRITE;
+           paio_choose_class(call->code, call->look.flags) == PAIO_CLASS_WRITE;
 }
 
 /* Will a thread look into the inbox that does the file's writes, or has nothing else to do? */

@@ -34,7 +34,7 @@ static inline void paio_batch_init(struct paio_batch *batch)
 
 /*
  * What a call asks for, as aio_read, aio_write, aio_fsync and lio_listio have it, and, from
- * paio_dispatch_look on, what its descriptor is.
+ * paio_choose_look on, what its descriptor is.
  */
 struct paio_call {
     struct aiocb *cb;
@@ -46,18 +46,6 @@ struct paio_call {
     int objection;                /* what aio_error is to report without any I/O, -errno, or 0 */
     bool awaited;                 /* the caller is going to wait for it at once: see habit.h */
 };
-
-/*
- * Looks at the descriptor of the call, which has gone past paio_inline. It stays awaited only if the
- * caller may carry it out itself.
- */
-void paio_dispatch_look(struct paio_call *call);
-
-/*
- * The engine that a call with a descriptor and a look at it starts on, if it is not done inline;
- * done bytes of it have been transferred already.
- */
-const struct paio_engine *paio_dispatch_engine(const struct paio_call *call, size_t done);
 
 /*
  * Accepts the request: 0, and its result will be published, or -EAGAIN (no memory, no thread to

@@ -49,9 +49,9 @@ static ssize_t read_cached(const struct aiocb *cb, size_t length, int flags, siz
 }
 
 /*
- * The first piece of a long read, for `choose`: io_submit of a buffered file copies what is cached
- * in the caller, however much that is, and a long read that begins in the page cache may be in it
- * to its end.
+ * The first piece of a long read, for paio_choose_engine: io_submit of a buffered file copies what is
+ * cached in the caller, however much that is, and a long read that begins in the page cache may be in
+ * it to its end.
  */
 static ssize_t read_beginning(const struct aiocb *cb, size_t *done)
 {

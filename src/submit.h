@@ -5,6 +5,7 @@
 #ifndef PAIO_SUBMIT_H
 #define PAIO_SUBMIT_H
 
+#include "choose.h"
 #include "dispatch.h"
 #include "inline.h"
 #include "probes.h"

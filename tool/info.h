@@ -7,7 +7,7 @@
 #ifndef TOOL_INFO_H
 #define TOOL_INFO_H
 
-#include "dispatch.h"
+#include "choose.h"
 
 /* Prints a line: a name, and behind it what printf makes of the rest. */
 void info_line(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which way each kind of request goes: asked of the library's own paio_dispatch_engine, with a
+ * Which way each kind of request goes: asked of the library's own paio_choose_engine, with a
  * look at a descriptor as it would be.
  */
 #include "info.h"
@@ -40,7 +40,7 @@ static const char *way_of(const struct request *request)
     if (request->at_hand && !paio_settings.descriptor_order && request->code == PAIO_WRITE &&
         !request->flags && !(request->memory & PAIO_NO_NOWAIT))
         return "inline or pool";
-    return paio_dispatch_engine(&call, 0)->name;
+    return paio_choose_engine(&call, 0)->name;
 }
 
 static void print_row(const char *text, const char *way, const char *remark)

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Choosing the way of a call that could not be served in the caller.
+ */
+#ifndef PAIO_CHOOSE_H
+#define PAIO_CHOOSE_H
+
+#include "dispatch.h"
+#include "order.h"
+
+/*
+ * Looks at the descriptor of the call, which has gone past paio_inline, and for objections to it. It
+ * stays awaited only if the caller may carry it out itself.
+ */
+void paio_choose_look(struct paio_call *call);
+
+/*
+ * The engine that a call with a descriptor and a look at it, and without objections, starts on; done
+ * bytes of it have been transferred already.
+ */
+const struct paio_engine *paio_choose_engine(const struct paio_call *call, size_t done);
+
+/* Class of the pool that does the operation if the pool does it. flags: as F_GETFL. */
+enum paio_class paio_choose_class(enum paio_code code, int flags);
+
+/* The lane of its file in which the operation waits for others. */
+enum paio_lane paio_choose_lane(enum paio_code code, const struct paio_look *look);
+
+#endif
