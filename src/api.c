@@ -48,7 +48,7 @@ static int submit(struct aiocb *cb, enum paio_code code)
     if (error || paio_submit_inline(&call, &done, &error))
         return answer(error);
     call.awaited = paio_habit_expects_wait();
-    paio_choose_look(&call);
+    paio_choose_look(&call, done);
     if (!paio_dispatch_quick(&call, done)) {
         paio_signals_block(&saved);
         paio_dispatch_settle();

@@ -107,7 +107,7 @@ static bool by_caller(const struct paio_call *call)
            atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed) & PAIO_LOCAL;
 }
 
-void paio_choose_look(struct paio_call *call)
+void paio_choose_look(struct paio_call *call, size_t done)
 {
     int fd = call->cb->aio_fildes;
 
@@ -119,4 +119,6 @@ void paio_choose_look(struct paio_call *call)
     if (!call->objection)
         call->objection = objection_to(call->cb, call->code, &call->look);
     call->awaited = call->awaited && by_caller(call);
+    if (!call->objection)
+        call->engine = paio_choose_engine(call, done);
 }

@@ -9,15 +9,13 @@
 #include "order.h"
 
 /*
- * Looks at the descriptor of the call, which has gone past paio_inline, and for objections to it. It
- * stays awaited only if the caller may carry it out itself.
+ * Looks at the descriptor of the call, which has gone past paio_inline with done bytes transferred, and
+ * for objections to it; if there are none it chooses the engine. The call stays awaited only if the
+ * caller may carry it out itself.
  */
-void paio_choose_look(struct paio_call *call);
+void paio_choose_look(struct paio_call *call, size_t done);
 
-/*
- * The engine that a call with a descriptor and a look at it, and without objections, starts on; done
- * bytes of it have been transferred already.
- */
+/* The engine that a call with a descriptor and a look at it, and without objections, starts on. */
 const struct paio_engine *paio_choose_engine(const struct paio_call *call, size_t done);
 
 /* Class of the pool that does the operation if the pool does it. flags: as F_GETFL. */

@@ -250,12 +250,18 @@ static bool start_thread(void)
     return !error;
 }
 
+bool paio_completion_there(void)
+{
+    /* Pairs with try_to_end: the caller's request is seen there, or NONE here. */
+    atomic_thread_fence(memory_order_seq_cst);
+    return atomic_load(&completion.state) != NONE;
+}
+
 bool paio_completion_start(void)
 {
     bool there = true;
 
-    atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load(&completion.state) != NONE)
+    if (paio_completion_there())
         return true;
     pthread_mutex_lock(&completion.lock);
     if (atomic_load(&completion.state) == NONE)

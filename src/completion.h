@@ -16,6 +16,9 @@ void paio_completion_reset(void);
  */
 bool paio_completion_start(void);
 
+/* Does it exist? If so it stays while a request is out of the slab. Lock-free, async-signal-safe. */
+bool paio_completion_there(void);
+
 /*
  * Makes the thread tick, if it does not yet: a system call only then. Called after an engine or
  * a queue was given something that might need the thread's looking in. Async-signal-safe.

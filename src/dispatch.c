@@ -40,9 +40,9 @@ static void fill(struct paio_request *request, const struct paio_call *call, siz
     request->group = call->group;
     request->notice.event = *call->event;
     request->accepted = paio_stats_accepted();
-    atomic_store_explicit(&request->file_write,
-                          call->code == PAIO_WRITE && look->kind == PAIO_KIND_REGULAR,
-                          memory_order_relaxed);
+    if (call->code == PAIO_WRITE && look->kind == PAIO_KIND_REGULAR)
+        atomic_store_explicit(&request->promise, paio_request_promise(request, true),
+                              memory_order_relaxed);
 }
 
 /* Are the threads and tables there that the request will need? */
@@ -59,6 +59,14 @@ static bool able(const struct paio_request *request)
     return true;
 }
 
+/* The engine has not taken it. */
+static void refused(struct paio_request *request)
+{
+    if (request->operation.error == -EOPNOTSUPP)
+        paio_descriptor_learn(request->descriptor, PAIO_NO_NOWAIT);
+    paio_dispatch_to_pool(request, request->operation.class);
+}
+
 /* Gives operations to an engine, and to the pool those that it refuses. */
 static void give(const struct paio_engine *engine, struct paio_operation **operations,
                  unsigned count)
@@ -66,13 +74,8 @@ static void give(const struct paio_engine *engine, struct paio_operation **opera
     for (unsigned i = 0; i < count; i++)
         atomic_store(&operations[i]->engine, engine);
     count = engine->submit(operations, count);
-    for (unsigned i = 0; i < count; i++) {
-        struct paio_request *request = paio_request_of(operations[i]);
-
-        if (operations[i]->error == -EOPNOTSUPP)
-            paio_descriptor_learn(request->descriptor, PAIO_NO_NOWAIT);
-        paio_dispatch_to_pool(request, operations[i]->class);
-    }
+    for (unsigned i = 0; i < count; i++)
+        refused(paio_request_of(operations[i]));
 }
 
 static void prepare_for_pool(struct paio_request *request, enum paio_class class)
@@ -184,7 +187,7 @@ static void compose(struct paio_request *request, const struct paio_call *call, 
 {
     fill(request, call, done);
     request->descriptor = call->descriptor;
-    request->chosen = paio_choose_engine(call, done);
+    request->chosen = call->engine;
 }
 
 /*
@@ -243,57 +246,115 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
     return 0;
 }
 
-/* Is it a write that the pool's class of writes will do, wherever its turn is? */
-static bool is_plain_write(const struct paio_call *call)
+/* Is it a transfer of a file that the kernel, or one thread of the pool, is given without more ado? */
+static bool is_plain(const struct paio_call *call)
 {
-    return call->code == PAIO_WRITE && !call->objection && !call->awaited &&
-           call->event->sigev_notify != SIGEV_THREAD && !paio_settings.descriptor_order &&
-           call->look.kind == PAIO_KIND_REGULAR &&
-           paio_choose_class(call->code, call->look.flags) == PAIO_CLASS_WRITE;
+    return !call->objection && call->code <= PAIO_WRITE && !call->awaited &&
+           call->look.kind == PAIO_KIND_REGULAR && call->event->sigev_notify != SIGEV_THREAD &&
+           !paio_settings.descriptor_order &&
+           (call->engine == &paio_engine_kernel ||
+            (call->code == PAIO_WRITE &&
+             paio_choose_class(call->code, call->look.flags) == PAIO_CLASS_WRITE));
 }
 
-/* Will a thread look into the inbox that does the file's writes, or has nothing else to do? */
-static bool attended(const struct paio_flow *flow)
+/* Has the kernel room, which is then taken? Or will a thread of the pool look into the inbox? */
+static bool able_quickly(const struct paio_call *call, const struct paio_flow *writes)
 {
-    return paio_pool_writes(flow) || paio_pool_attended();
+    if (!paio_completion_there())
+        return false;
+    if (call->engine == &paio_engine_kernel)
+        return paio_kernel_reserve();
+    /* One that does the file's writes, or one that has nothing else to do. */
+    return paio_pool_writes(writes) || paio_pool_attended();
+}
+
+static void pass_to_pool(struct paio_request *request, const struct paio_flow *writes)
+{
+    struct paio_signals saved;
+
+    paio_inbox_put(request);
+    /* See inbox.c: if nobody is at work any more, nobody may come to look. */
+    if (paio_pool_writes(writes) || paio_pool_ring()) {
+        paio_completion_wake();
+        return;
+    }
+    paio_signals_block(&saved);
+    paio_inbox_empty();
+    paio_signals_restore(&saved);
+}
+
+/*
+ * Whoever does what is behind its result finds it in the inbox, if nobody has before. A handler may come in
+ * anywhere here. To whom it calls the operation is one that the kernel has; if the handler closes the
+ * descriptor, or ends the process, it does so before the request is accepted, and does not wait for it.
+ */
+static void pass_to_kernel(struct paio_request *request)
+{
+    struct paio_operation *operation = &request->operation;
+    uint64_t promise = paio_request_promise(request, false), promised = promise | 1;
+    struct paio_signals saved;
+
+    paio_inbox_put(request);
+    if (paio_kernel_push(operation)) {
+        /* The request may be done by now, and its record another's, of another generation. */
+        atomic_compare_exchange_strong(&request->promise, &promise, promised);
+        paio_completion_wake();
+        return;
+    }
+    paio_signals_block(&saved);
+    paio_inbox_empty();
+    refused(request);
+    paio_signals_restore(&saved);
+}
+
+/* It is in flight from its commitment on: before, all is written that others may look at. */
+static void go_quickly(const struct paio_call *call, size_t done, struct paio_request *request,
+                       struct paio_file *file)
+{
+    bool to_kernel = call->engine == &paio_engine_kernel;
+
+    compose(request, call, done);
+    if (to_kernel) {
+        if (call->code == PAIO_WRITE)
+            atomic_store_explicit(&request->promise, paio_request_promise(request, false),
+                                  memory_order_relaxed);
+        request->operation.complete = paio_finish_later;
+        atomic_store(&request->operation.engine, &paio_engine_kernel);
+        atomic_store(&request->operation.arrived, true);
+    }
+    commit(call, request, file);
+    if (to_kernel)
+        pass_to_kernel(request);
+    else
+        pass_to_pool(request, &file->flow[PAIO_CLASS_WRITE]);
 }
 
 bool paio_dispatch_quick(const struct paio_call *call, size_t done)
 {
-    struct paio_file *file = is_plain_write(call) ? paio_file_try(call->descriptor, &call->look)
-                                                  : NULL;
+    struct paio_file *file = is_plain(call) ? paio_file_try(call->descriptor, &call->look) : NULL;
     struct paio_request *request;
-    const struct paio_flow *flow;
     struct paio_signals saved;
 
     if (!file)
         return false;
-    flow = &file->flow[PAIO_CLASS_WRITE];
-    request = attended(flow) ? paio_request_try(call->cb) : NULL;
-    if (request) {
-        compose(request, call, done);
-        commit(call, request, file);
-        paio_inbox_put(request);
-        /* See inbox.c: if nobody is at work any more, nobody may come to look. */
-        if (paio_pool_writes(flow) || paio_pool_ring()) {
-            paio_completion_wake();
-            return true;
-        }
+    request = paio_request_try(call->cb);
+    if (request && able_quickly(call, &file->flow[PAIO_CLASS_WRITE])) {
+        go_quickly(call, done, request, file);
+        return true;
     }
-    paio_signals_block(&saved);
     if (request)
-        paio_inbox_empty();
-    else
-        paio_file_put(file);
+        paio_request_free(request);
+    paio_signals_block(&saved);
+    paio_file_put(file);
     paio_signals_restore(&saved);
-    return request != NULL;
+    return false;
 }
 
 void paio_dispatch_enter(struct paio_request *request, struct paio_batch *batch)
 {
     struct paio_file *file = atomic_load_explicit(&request->file, memory_order_relaxed);
 
-    if (paio_order_enter(request, file, PAIO_NO_LANE))
+    if (paio_order_enter(request, file, PAIO_NO_LANE) && request->chosen == &paio_engine_pool)
         start(request, batch);
 }
 

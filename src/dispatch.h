@@ -43,6 +43,7 @@ struct paio_call {
     struct paio_request *group;   /* list I/O group that is to be told, or NULL */
     struct paio_descriptor *descriptor;
     struct paio_look look;
+    const struct paio_engine *engine; /* it starts on, if there is no objection */
     int objection;                /* what aio_error is to report without any I/O, -errno, or 0 */
     bool awaited;                 /* the caller is going to wait for it at once: see habit.h */
 };
@@ -54,9 +55,9 @@ struct paio_call {
 int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_batch *batch);
 
 /*
- * Accepts a buffered write to a file that has requests in flight, without a lock and without
- * blocking signals, if there is a thread of the pool that will find it and put it in order: the one
- * that writes to the file just now, or an idle one. False: nothing has happened.
+ * Accepts a transfer of a file that has requests in flight, without a lock and without blocking signals:
+ * one that the kernel engine has room for; or a buffered write, if there is a thread of the pool that will
+ * find it, the one that writes to the file just now, or an idle one. False: nothing has happened.
  */
 bool paio_dispatch_quick(const struct paio_call *call, size_t done);
 
@@ -73,8 +74,8 @@ void paio_dispatch_flush(struct paio_batch *batch);
 void paio_dispatch_start(struct paio_link *requests);
 
 /*
- * Puts a request from the inbox in order; if it may start, it is added to batch. Signals blocked.
- * Async-signal-safe.
+ * Puts a request from the inbox in order; one for the pool that may start is added to batch, the kernel
+ * is given its own by the call that submits. Signals blocked. Async-signal-safe.
  */
 void paio_dispatch_enter(struct paio_request *request, struct paio_batch *batch);
 

@@ -154,6 +154,16 @@ static unsigned push(struct paio_operation **operations, unsigned count)
     return refused;
 }
 
+bool paio_kernel_reserve(void)
+{
+    return engine.ring && !atomic_load(&engine.waiting) && take_room(1);
+}
+
+bool paio_kernel_push(struct paio_operation *operation)
+{
+    return push(&operation, 1) == 0;
+}
+
 static unsigned submit(struct paio_operation **operations, unsigned count)
 {
     unsigned refused = 0, room;

@@ -36,6 +36,15 @@ uint32_t paio_kernel_head(void);
  */
 unsigned paio_kernel_reap(void);
 
+/* Takes room for one operation, unless others wait for it. Lock-free. */
+bool paio_kernel_reserve(void);
+
+/*
+ * Submits an operation that paio_kernel_reserve has taken room for. False: the kernel refused it, and
+ * operation->error says why. Lock-free; signals need not be blocked.
+ */
+bool paio_kernel_push(struct paio_operation *operation);
+
 /* Puts an operation into the line of those that wait for room. Signals blocked. */
 void paio_kernel_enqueue(struct paio_operation *operation);
 

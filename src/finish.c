@@ -158,6 +158,8 @@ static void settle_results(void)
         return;
     atomic_store_explicit(&urgent, false, memory_order_relaxed);
     each = paio_request_reverse(atomic_exchange_explicit(&settled, NULL, memory_order_acq_rel));
+    /* What the kernel was given without a lock is to be in order before it leaves. */
+    paio_inbox_empty();
     for (; each; each = next) {
         next = each->next;
         if (each->carry_on)

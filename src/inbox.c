@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Blocking and restoring signals, and the locks, cost a submitter more than half of what a cached
- * 4 KiB write costs. So a write to a file that a thread of the pool is at work on goes onto a
- * stack, by one compare-and-swap, and that thread puts it in order when it completes its write; if
- * none is at work on the file, an idle one is rung to do so.
+ * 4 KiB write costs, and a tenth of what io_submit does for a direct one. So a transfer of a file that has
+ * others in flight goes onto a stack, by one compare-and-swap, and somebody else puts it in order.
  *
- * The one that puts must look, with the request on the stack, whether a thread is still at work,
- * or rings; the thread stops being at work, or finds that it was rung, and then looks at the stack.
- * All of it is sequentially consistent, so one of them sees the other (paio_dispatch_quick,
- * rest and serve of engine_pool.c).
+ * A buffered write: the thread of the pool that is at work on the file, when it completes its write; if
+ * none is, an idle one is rung to do so. The one that puts must look, with the request on the stack,
+ * whether a thread is still at work, or rings; the thread stops being at work, or finds that it was rung,
+ * and then looks at the stack. All of it is sequentially consistent, so one of them sees the other
+ * (pass_to_pool of dispatch.c, rest, serve and perform of engine_pool.c).
+ *
+ * What the kernel is given by the call that submits: whoever does what is behind a result (settle_results
+ * of finish.c). It has the result from the kernel, which had the operation after the stack had the
+ * request.
  *
  * Locks: `emptying` is held while a load of requests is put in order, so that two loads cannot
  * change places, and so that who comes later, to put a barrier behind them say, waits until they
@@ -18,7 +22,7 @@
 
 #include "dispatch.h"
 
-static _Atomic(struct paio_request *) inbox;
+static _Atomic(struct paio_link *) inbox; /* by in_file.next, which is not used before order is */
 static _Atomic uint32_t unordered; /* requests that were put and are not yet in order */
 static pthread_mutex_t emptying = PTHREAD_MUTEX_INITIALIZER;
 
@@ -31,18 +35,18 @@ void paio_inbox_reset(void)
 
 void paio_inbox_put(struct paio_request *request)
 {
-    struct paio_request *next = atomic_load_explicit(&inbox, memory_order_relaxed);
+    struct paio_link *next = atomic_load_explicit(&inbox, memory_order_relaxed);
 
     atomic_fetch_add(&unordered, 1);
     do
-        request->next = next;
-    while (!atomic_compare_exchange_weak(&inbox, &next, request));
+        request->in_file.next = next;
+    while (!atomic_compare_exchange_weak(&inbox, &next, &request->in_file));
 }
 
 void paio_inbox_empty(void)
 {
+    struct paio_link *each, *next, load;
     struct paio_batch batch;
-    struct paio_request *each, *next;
     uint32_t count = 0;
 
     /* Not the stack: what somebody has taken off it and not yet put in order must be waited for. */
@@ -50,12 +54,13 @@ void paio_inbox_empty(void)
         return;
     paio_batch_init(&batch);
     pthread_mutex_lock(&emptying);
-    each = paio_request_reverse(atomic_exchange(&inbox, NULL));
-    for (; each; each = next) {
+    paio_list_init(&load);
+    for (each = atomic_exchange(&inbox, NULL); each; each = next) {
         next = each->next;
-        paio_dispatch_enter(each, &batch);
-        count++;
+        paio_list_push(&load, each);
     }
+    for (; (each = paio_list_pop(&load)); count++)
+        paio_dispatch_enter(paio_container(each, struct paio_request, in_file), &batch);
     paio_dispatch_flush(&batch);
     atomic_fetch_sub(&unordered, count);
     pthread_mutex_unlock(&emptying);

@@ -43,7 +43,7 @@ static void submit_entry(struct listing *listing, struct aiocb *cb)
         return;
     }
     if (!paio_submit_inline(&call, &done, &error)) {
-        paio_choose_look(&call);
+        paio_choose_look(&call, done);
         error = paio_dispatch_accept(&call, done, &listing->batch);
     }
     if (error) {

@@ -6,13 +6,17 @@
 #include "t.h"
 
 #include <pthread.h>
+#include <setjmp.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 enum { BLOCK = 4096, MANY = 32, SIZE = MANY * BLOCK, ROUNDS = 200, THREADS = 4, DEPTH = 4 };
 
 /* More than the kernel engine has room for; what may be between the comparison and the system call. */
 enum { QUEUED = 400, WINDOW = 64 };
+
+enum { JUMPS = 100000 };
 
 static struct aiocb cbs[MANY], sync_cb, queued[QUEUED];
 static unsigned char *blocks;
@@ -38,12 +42,24 @@ static void wait_reads(void)
     memset(blocks, 0, SIZE);
 }
 
+/* Without aio_error or aio_suspend, which would see to other requests too. */
+static void until_published(const struct aiocb *one)
+{
+    t_until(__atomic_load_n(&one->__error_code, __ATOMIC_ACQUIRE) != EINPROGRESS);
+}
+
 START_TEST(what_the_kernel_refuses_in_the_middle_is_done)
 {
-    open_direct(t_cold_file(SIZE), O_RDONLY);
+    int cold = t_cold_file(SIZE);
+
+    open_direct(cold, O_RDONLY);
+    /* A thread of the pool is there. */
+    t_submit_read(&sync_cb, cold, blocks, BLOCK, 0);
+    t_wait_done(&sync_cb, BLOCK);
     submit_reads(0, MANY / 2);
     t_forbid(SYS_io_submit, ENOMEM);
     submit_reads(MANY / 2, MANY / 2);
+    until_published(&cbs[MANY - 1]);
     wait_reads();
 }
 END_TEST
@@ -56,8 +72,7 @@ START_TEST(sync_waits_for_all_that_were_submitted_before)
         for (int i = 0; i < MANY; i++)
             t_submit_write(&cbs[i], fd, blocks + i * BLOCK, BLOCK, i * BLOCK);
         t_submit_sync(&sync_cb, fd, O_DSYNC);
-        /* Without aio_error or aio_suspend, which would see to the writes too. */
-        t_until(__atomic_load_n(&sync_cb.__error_code, __ATOMIC_ACQUIRE) != EINPROGRESS);
+        until_published(&sync_cb);
         for (int i = 0; i < MANY; i++)
             ck_assert_int_eq(__atomic_load_n(&cbs[i].__error_code, __ATOMIC_ACQUIRE), 0);
         t_assert_done(&sync_cb, 0);
@@ -111,6 +126,56 @@ START_TEST(writes_append_in_order_from_where_the_flag_is_set)
         close(fd);
     }
     free(read);
+}
+END_TEST
+
+/* Nor is the limit of file sizes older than setrlimit. */
+START_TEST(write_past_a_new_limit_raises_no_signal)
+{
+    const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY }, limit = { SIZE / 2, RLIM_INFINITY };
+    int failed;
+
+    open_direct(t_cached_file(SIZE), O_RDWR);
+    t_fill(blocks, SIZE, 0);
+    for (size_t round = 0; round < t_scale(ROUNDS); round++) {
+        for (int i = 0; i < MANY / 2; i++)
+            t_submit_write(&cbs[i], fd, blocks + i * BLOCK, BLOCK, i * BLOCK);
+        t_prepare(&sync_cb, fd, blocks + SIZE / 2, BLOCK, SIZE / 2);
+        /* No assertions while it is there: Check writes a file of its own. */
+        failed = round % 2 ? setrlimit(RLIMIT_FSIZE, &limit)
+                           : prlimit(0, RLIMIT_FSIZE, &limit, NULL);
+        failed |= aio_write(&sync_cb);
+        while (aio_error(&sync_cb) == EINPROGRESS)
+            ;
+        failed |= setrlimit(RLIMIT_FSIZE, &none);
+        ck_assert_int_eq(failed, 0);
+        t_assert_failed(&sync_cb, EFBIG);
+        for (int i = 0; i < MANY / 2; i++)
+            t_wait_done(&cbs[i], BLOCK);
+    }
+}
+END_TEST
+
+static void write_into_holes_and_exit(void *unused)
+{
+    (void) unused;
+    t_fill(blocks, SIZE, 0);
+    for (int i = 0; i < MANY; i++)
+        t_submit_write(&cbs[i], fd, blocks + i * BLOCK, BLOCK, i * BLOCK);
+    exit(0);
+}
+
+/* What the kernel hands back at once is carried on before the process ends. */
+START_TEST(exit_carries_out_what_the_kernel_hands_back)
+{
+    for (size_t round = 0; round < t_scale(ROUNDS) / 4; round++) {
+        open_direct(t_empty_file(), O_RDWR);
+        t_reap(t_child(write_into_holes_and_exit, NULL));
+        ck_assert_int_eq(pread(fd, blocks, SIZE, 0), SIZE);
+        t_assert_data(blocks, SIZE, 0);
+        free(blocks);
+        ck_assert_int_eq(close(fd), 0);
+    }
 }
 END_TEST
 
@@ -193,6 +258,58 @@ START_TEST(dup2_in_a_handler_returns)
 }
 END_TEST
 
+static sigjmp_buf out;
+static volatile sig_atomic_t submitting;
+
+static void jump(int number, siginfo_t *info, void *context)
+{
+    (void) number, (void) info, (void) context;
+    if (submitting)
+        siglongjmp(out, 1);
+}
+
+static void jump_out_and_exit(void *unused)
+{
+    struct aiocb *fresh = t_control_blocks(JUMPS);
+    volatile int i = 0, lost = 0;
+
+    (void) unused;
+    t_handle(SIGALRM, jump, SA_RESTART);
+    t_ring_every(97);
+    while (lost < 20 && i < JUMPS) {
+        struct aiocb *cb;
+        int error;
+
+        if (sigsetjmp(out, 1)) {
+            submitting = 0;
+            lost++;
+        }
+        cb = &fresh[i++];
+        t_prepare(cb, fd, blocks + i % MANY * BLOCK, BLOCK, i % MANY * BLOCK);
+        submitting = 1;
+        error = aio_read(cb);
+        submitting = 0;
+        ck_assert_int_eq(error, 0);
+        if (i % MANY == 0)
+            t_wait_done(cb, BLOCK);
+    }
+    t_ring_every(0);
+    ck_assert_int_gt(lost, 0);
+    for (int n = 0; n < MANY; n++) {
+        t_submit_read(&cbs[n], fd, blocks + n * BLOCK, BLOCK, n * BLOCK);
+        t_wait_done(&cbs[n], BLOCK);
+    }
+    exit(0);
+}
+
+/* The request may be lost. Nothing else is, and the process ends. */
+START_TEST(handler_that_jumps_out_of_a_submission_stops_nobody)
+{
+    open_direct(t_cold_file(SIZE), O_RDONLY);
+    t_reap(t_child(jump_out_and_exit, NULL));
+}
+END_TEST
+
 static void leave(int number, siginfo_t *info, void *context)
 {
     (void) number, (void) info, (void) context;
@@ -268,6 +385,8 @@ static void add_many(TCase *tests)
     tcase_add_test(tests, sync_waits_for_all_that_were_submitted_before);
     tcase_add_test(tests, cancel_of_all_finds_all);
     tcase_add_test(tests, writes_append_in_order_from_where_the_flag_is_set);
+    tcase_add_test(tests, write_past_a_new_limit_raises_no_signal);
+    tcase_add_test(tests, exit_carries_out_what_the_kernel_hands_back);
     tcase_add_test(tests, many_threads_read_one_file);
     tcase_add_test(tests, waiting_writes_do_not_reach_the_file_that_takes_the_number);
 }
@@ -275,6 +394,7 @@ static void add_many(TCase *tests)
 static void add_handlers(TCase *tests)
 {
     tcase_add_test(tests, dup2_in_a_handler_returns);
+    tcase_add_test(tests, handler_that_jumps_out_of_a_submission_stops_nobody);
     tcase_add_test(tests, exit_in_a_handler_ends_the_process);
 }
 
