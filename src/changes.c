@@ -13,6 +13,9 @@
 #include <stdarg.h>
 #include <sys/resource.h>
 
+/* ThreadSanitizer's runtime calls them before it is ready for what it adds to functions. */
+#define EARLY PAIO_EXPORT __attribute__((no_sanitize("thread")))
+
 /* The C library's own name of it. */
 extern int __fcntl(int fd, int command, ...);
 
@@ -29,7 +32,7 @@ uint64_t paio_changes_moment(void)
     return (ticks << 16 | (atomic_load(&changes) & 0xffff)) + 1;
 }
 
-PAIO_EXPORT int fcntl(int fd, int command, ...)
+EARLY int fcntl(int fd, int command, ...)
 {
     void *argument;
     va_list list;
@@ -45,7 +48,7 @@ PAIO_EXPORT int fcntl(int fd, int command, ...)
     return result;
 }
 
-PAIO_EXPORT int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
+EARLY int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
 {
     int result = (int) syscall(SYS_prlimit64, 0, resource, limit, NULL);
 
@@ -53,8 +56,8 @@ PAIO_EXPORT int setrlimit(__rlimit_resource_t resource, const struct rlimit *lim
     return result;
 }
 
-PAIO_EXPORT int prlimit(pid_t process, enum __rlimit_resource resource, const struct rlimit *fresh,
-                        struct rlimit *old)
+EARLY int prlimit(pid_t process, enum __rlimit_resource resource, const struct rlimit *fresh,
+                  struct rlimit *old)
 {
     int result = (int) syscall(SYS_prlimit64, process, resource, fresh, old);
 
