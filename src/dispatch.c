@@ -14,6 +14,7 @@
 #include "engine_pool.h"
 #include "engine_stream.h"
 #include "inbox.h"
+#include "inline.h"
 #include "order.h"
 #include "process.h"
 #include "stats.h"
@@ -246,35 +247,37 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
     return 0;
 }
 
-/* Is it a transfer of a file that the kernel, or one thread of the pool, is given without more ado? */
+/* Is it a transfer of a file that the kernel, or threads that are there, can be given without more ado? */
 static bool is_plain(const struct paio_call *call)
 {
     return !call->objection && call->code <= PAIO_WRITE && !call->awaited &&
            call->look.kind == PAIO_KIND_REGULAR && call->event->sigev_notify != SIGEV_THREAD &&
            !paio_settings.descriptor_order &&
-           (call->engine == &paio_engine_kernel ||
+           (call->engine == &paio_engine_kernel || paio_inline_begun(call) ||
             (call->code == PAIO_WRITE &&
              paio_choose_class(call->code, call->look.flags) == PAIO_CLASS_WRITE));
 }
 
 /* Has the kernel room, which is then taken? Or will a thread of the pool look into the inbox? */
-static bool able_quickly(const struct paio_call *call, const struct paio_flow *writes)
+static bool able_quickly(const struct paio_call *call, const struct paio_flow *flow,
+                         enum paio_class class)
 {
     if (!paio_completion_there())
         return false;
     if (call->engine == &paio_engine_kernel)
         return paio_kernel_reserve();
-    /* One that does the file's writes, or one that has nothing else to do. */
-    return paio_pool_writes(writes) || paio_pool_attended();
+    /* For writes also one that has nothing else to do. */
+    return paio_pool_at_work(flow, class) || (class == PAIO_CLASS_WRITE && paio_pool_attended());
 }
 
-static void pass_to_pool(struct paio_request *request, const struct paio_flow *writes)
+static void pass_to_pool(struct paio_request *request, const struct paio_flow *flow,
+                         enum paio_class class)
 {
     struct paio_signals saved;
 
     paio_inbox_put(request);
     /* See inbox.c: if nobody is at work any more, nobody may come to look. */
-    if (paio_pool_writes(writes) || paio_pool_ring()) {
+    if (paio_pool_at_work(flow, class) || (class == PAIO_CLASS_WRITE && paio_pool_ring())) {
         paio_completion_wake();
         return;
     }
@@ -311,6 +314,7 @@ static void pass_to_kernel(struct paio_request *request)
 static void go_quickly(const struct paio_call *call, size_t done, struct paio_request *request,
                        struct paio_file *file)
 {
+    enum paio_class class = paio_choose_class(call->code, call->look.flags);
     bool to_kernel = call->engine == &paio_engine_kernel;
 
     compose(request, call, done);
@@ -326,19 +330,20 @@ static void go_quickly(const struct paio_call *call, size_t done, struct paio_re
     if (to_kernel)
         pass_to_kernel(request);
     else
-        pass_to_pool(request, &file->flow[PAIO_CLASS_WRITE]);
+        pass_to_pool(request, &file->flow[class], class);
 }
 
 bool paio_dispatch_quick(const struct paio_call *call, size_t done)
 {
     struct paio_file *file = is_plain(call) ? paio_file_try(call->descriptor, &call->look) : NULL;
+    enum paio_class class = paio_choose_class(call->code, call->look.flags);
     struct paio_request *request;
     struct paio_signals saved;
 
     if (!file)
         return false;
     request = paio_request_try(call->cb);
-    if (request && able_quickly(call, &file->flow[PAIO_CLASS_WRITE])) {
+    if (request && able_quickly(call, &file->flow[class], class)) {
         go_quickly(call, done, request, file);
         return true;
     }

@@ -56,8 +56,9 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
 
 /*
  * Accepts a transfer of a file that has requests in flight, without a lock and without blocking signals:
- * one that the kernel engine has room for; or a buffered write, if there is a thread of the pool that will
- * find it, the one that writes to the file just now, or an idle one. False: nothing has happened.
+ * one that the kernel engine has room for; or a buffered write, or a read that the device has begun with, if
+ * there is a thread of the pool that will find it: one that is at work on the file just now, or for
+ * writes an idle one. False: nothing has happened.
  */
 bool paio_dispatch_quick(const struct paio_call *call, size_t done);
 

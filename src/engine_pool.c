@@ -18,8 +18,12 @@
 
 /*
  * One thread writes best to one file, whose inode lock a second would only wait for, and keeps
- * the order of submission, which some programs have grown to rely on; two go on best behind
- * RWF_NOWAIT reads that missed; syncs batch in the journal (4: 15.9k, 16: 30.1k).
+ * the order of submission, which some programs have grown to rely on; syncs batch in the journal (4: 15.9k,
+ * 16: 30.1k).
+ *
+ * The reads of a file come when the device has begun with them. Where they follow each other fast, one thread
+ * that waits for the oldest finds the next there, and to wake a second costs more than it gains. Where there
+ * is LEISURE, and the device may do them in another order, as many as may work on the file are good for it.
  */
 static const struct {
     const char *name;
@@ -39,6 +43,12 @@ static const struct {
  * SHORT, and for half of those that are queued: the waiter is to have them back in time.
  */
 enum { STACK = 256 * 1024, TOGETHER = 16, SHORT = 65536, WAKEUPS = 16 };
+
+/*
+ * Nanoseconds from one read to the next, on the average of some LATEST, in which there is time to wake a
+ * thread for each; and the most that a pause counts for.
+ */
+enum { LEISURE = 40000, PAUSE = 1000000, LATEST = 16 };
 
 /*
  * Worker: the record of one thread. The memory is used again for other threads and never given
@@ -75,6 +85,8 @@ static struct {
         unsigned threads;             /* p */
         unsigned working;             /* p: threads that are not idle */
         unsigned begun_before;        /* p: operations begun at the last tick */
+        uint64_t latest;              /* p: time at which an operation was begun; reads only */
+        _Atomic uint32_t interval;    /* p to write: from one to the next, on the average */
         _Atomic unsigned returning;   /* workers by their `way`; p to count down */
     } class[PAIO_CLASSES];
     struct paio_link workers;         /* p: all of them */
@@ -139,6 +151,23 @@ static bool is_followed(const struct worker *worker, struct paio_flow *flow)
            worker->followed < flow->length && paio_flow_first(flow)->length <= SHORT;
 }
 
+/* Is there time to wake a thread for each operation? */
+static bool at_leisure(enum paio_class class)
+{
+    return class == PAIO_CLASS_READ &&
+           atomic_load_explicit(&pool.class[class].interval, memory_order_relaxed) > LEISURE;
+}
+
+static void note_interval(enum paio_class class)
+{
+    uint32_t interval = atomic_load_explicit(&pool.class[class].interval, memory_order_relaxed);
+    uint64_t now = paio_now(), since = now - pool.class[class].latest;
+
+    interval += (since < PAUSE ? (uint32_t) since : PAUSE) / LATEST - interval / LATEST;
+    atomic_store_explicit(&pool.class[class].interval, interval, memory_order_relaxed);
+    pool.class[class].latest = now;
+}
+
 /*
  * Begins the next operation for the worker: it is in worker->given, NULL if there is none. True: the
  * worker has left a flow.
@@ -150,6 +179,8 @@ static bool begin(struct worker *worker)
     worker->given = operation;
     if (!operation)
         return false;
+    if (worker->class == PAIO_CLASS_READ)
+        note_interval(worker->class);
     operation->followed = is_followed(worker, operation->flow);
     worker->followed = operation->followed ? worker->followed + 1 : 0;
     atomic_store(&operation->queued, NULL);
@@ -181,10 +212,9 @@ static bool sleep_until(const struct timespec *then)
     struct worker *none = NULL, *me = self;
     int error = 0;
 
-    if (of_writes) {
+    if (of_writes)
         atomic_compare_exchange_strong(&pool.doorman, &none, me);
-        pool.attend(true);
-    }
+    pool.attend(true);
     while (!atomic_load(&self->awake) && error != -ETIMEDOUT)
         error = paio_futex_wait(&self->awake, 0, then);
     if (of_writes) {
@@ -327,9 +357,9 @@ static bool start_thread(enum paio_class class)
     return true;
 }
 
-bool paio_pool_writes(const struct paio_flow *flow)
+bool paio_pool_at_work(const struct paio_flow *flow, enum paio_class class)
 {
-    return atomic_load(&flow->running);
+    return atomic_load(&flow->running) >= (at_leisure(class) ? classes[class].share : 1);
 }
 
 bool paio_pool_attended(void)
@@ -339,11 +369,11 @@ bool paio_pool_attended(void)
 
 bool paio_pool_able(enum paio_class class)
 {
+    unsigned base = at_leisure(class) ? classes[class].share : classes[class].base;
     bool able;
 
     pthread_mutex_lock(&pool.lock);
-    if (paio_list_empty(&pool.class[class].idle) &&
-        pool.class[class].threads < classes[class].base)
+    if (paio_list_empty(&pool.class[class].idle) && pool.class[class].threads < base)
         start_thread(class);
     able = pool.class[class].threads != 0;
     pthread_mutex_unlock(&pool.lock);

@@ -11,8 +11,8 @@
  * Forgets threads and queues. For start-up and a forked child, while there is one thread. attend
  * looks for operations that the pool was not given yet, and submits them; with leaving it also
  * wakes whoever was to be woken with an operation that followed. A thread calls it when it has
- * completed an operation and when it goes on with another flow; in the class of writes also before
- * it sleeps and when it was rung. Called with signals blocked and no lock held.
+ * completed an operation, when it goes on with another flow, before it sleeps, and when it was rung.
+ * Called with signals blocked and no lock held.
  */
 void paio_pool_reset(void (*attend)(bool leaving));
 
@@ -26,10 +26,10 @@ void paio_pool_configure(unsigned threads, unsigned idle_seconds);
 bool paio_pool_able(enum paio_class class);
 
 /*
- * Is a thread at work on the flow, which is of the class of writes? Then it calls attend later.
- * Sequentially consistent. Lock-free.
+ * Are as many threads at work on the flow, of that class, as are good for it? Then one of them calls attend
+ * later. Sequentially consistent. Lock-free.
  */
-bool paio_pool_writes(const struct paio_flow *flow);
+bool paio_pool_at_work(const struct paio_flow *flow, enum paio_class class);
 
 /* Has the class of writes an idle thread that can be rung? Lock-free, a hint. */
 bool paio_pool_attended(void);

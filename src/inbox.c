@@ -4,11 +4,12 @@
  * 4 KiB write costs, and a tenth of what io_submit does for a direct one. So a transfer of a file that has
  * others in flight goes onto a stack, by one compare-and-swap, and somebody else puts it in order.
  *
- * A buffered write: the thread of the pool that is at work on the file, when it completes its write; if
- * none is, an idle one is rung to do so. The one that puts must look, with the request on the stack,
- * whether a thread is still at work, or rings; the thread stops being at work, or finds that it was rung,
- * and then looks at the stack. All of it is sequentially consistent, so one of them sees the other
- * (pass_to_pool of dispatch.c, rest, serve and perform of engine_pool.c).
+ * A buffered write, or a read that the device has begun with: a thread of the pool that is at work on the
+ * file, when it completes what it has; for writes, if none is, an idle one is rung to do so. The one that
+ * puts must look, with the request on the stack, whether threads are still at work, or rings; the thread
+ * stops being at work, or finds that it was rung, and then looks at the stack. All of it is sequentially
+ * consistent, so one of them sees the other (pass_to_pool of dispatch.c, rest, serve and perform of
+ * engine_pool.c).
  *
  * What the kernel is given by the call that submits: whoever does what is behind a result (settle_results
  * of finish.c). It has the result from the kernel, which had the operation after the stack had the

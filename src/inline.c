@@ -131,6 +131,14 @@ static ssize_t try_read(const struct aiocb *cb, uint32_t memory, size_t *done)
     return paio_settings.buffered && cb->aio_nbytes <= SSIZE_MAX ? read_beginning(cb, done) : -EAGAIN;
 }
 
+bool paio_inline_begun(const struct paio_call *call)
+{
+    uint32_t memory = atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed);
+
+    return call->code == PAIO_READ && call->cb->aio_nbytes <= PAIO_INLINE_MAX &&
+           (memory & (PAIO_BUFFERED | PAIO_NO_NOWAIT | PAIO_MEMORY)) == PAIO_BUFFERED;
+}
+
 static ssize_t try_write(const struct aiocb *cb, uint32_t memory, size_t *done)
 {
     const uint32_t bits = PAIO_LAZY | PAIO_NO_NOWAIT | PAIO_NO_NOWAIT_WRITE;

@@ -18,6 +18,12 @@ enum { PAIO_INLINE_MAX = 65536 };
 ssize_t paio_inline(const struct paio_call *call, size_t *done);
 
 /*
+ * Has paio_inline, which could not do the call, had the device begin with it? The page cache was asked for
+ * all of a read, and did not have it.
+ */
+bool paio_inline_begun(const struct paio_call *call);
+
+/*
  * Would the write of the control block end within RLIMIT_FSIZE? Beyond it the writing thread gets
  * SIGXFSZ, which is to be none of the caller's.
  */

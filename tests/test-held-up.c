@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-enum { SIZE = 1 << 20, APPENDS = 20, ROUNDS = 1000 };
+enum { SIZE = 1 << 20, APPENDS = 20, ROUNDS = 1000, BLOCK = 4096, COLD = 16 << 20, PASSES = 16, FEW = 32 };
 
 static struct aiocb cb, other, pending;
 static unsigned char buf[SIZE];
@@ -306,11 +306,62 @@ START_TEST(threads_that_share_a_file_need_no_tick)
 }
 END_TEST
 
+static void spin(double seconds)
+{
+    double end = t_now() + seconds;
+
+    while (t_now() < end)
+        ;
+}
+
+/* The place of a block of the cold file: no two that follow each other lie so. */
+static off_t scattered(int i)
+{
+    return (off_t) i * 997 % (COLD / BLOCK) * BLOCK;
+}
+
+/*
+ * Reads that the device has begun with are left to the thread that waits for an earlier one, and may just be
+ * about to have nothing to do: it sees to them before it sleeps.
+ */
+START_TEST(cold_reads_need_no_tick)
+{
+    const struct aioinit init = { .aio_threads = 1, .aio_idle_time = 1000 };
+    const int blocks = COLD / BLOCK;
+    struct aiocb cbs[FEW];
+    int out = t_start_pending(&pending), file = t_cold_file(COLD);
+    struct holdup *h;
+    pid_t child;
+
+    t_drop_statistics();
+    aio_init(&init);
+    h = hold_up_completion_thread(&child);
+    srand(1);
+    for (int i = 0; i < PASSES * blocks; i++) {
+        if (i % blocks == 0)
+            t_make_cold(file);
+        /* The last comes when the thread is done with the others, perhaps. */
+        if (i % FEW == FEW - 1)
+            spin(4e-7 * (rand() % 1000));
+        t_submit_read(&cbs[i % FEW], file, buf + i % FEW * BLOCK, BLOCK, scattered(i));
+        /* Without a call that would help. */
+        for (int k = 0; i % FEW == FEW - 1 && k < FEW; k++)
+            t_until(__atomic_load_n(&cbs[k].__error_code, __ATOMIC_ACQUIRE) != EINPROGRESS);
+    }
+    for (int k = 0; k < FEW; k++)
+        t_assert_done(&cbs[k], BLOCK);
+    let_go(h, child);
+    ck_assert_uint_gt(t_stat("read.pool"), 0);
+    t_finish_pending(out, &pending);
+}
+END_TEST
+
 static void add_held_up(TCase *tests)
 {
     tcase_add_test(tests, waiter_carries_on_what_the_kernel_hands_back);
     tcase_add_test(tests, request_is_begun_though_the_thread_that_comes_back_is_held_up);
     tcase_add_test(tests, threads_that_share_a_file_need_no_tick);
+    tcase_add_test(tests, cold_reads_need_no_tick);
 }
 
 int main(void)
