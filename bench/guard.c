@@ -6,7 +6,8 @@
  *
  * read      DEPTH reads in flight, the oldest waited for by aio_suspend
  * write     the same with writes
- * single    writes, one at a time
+ * single    writes, one at a time, each waited for at once
+ * limited   the same, waited for with a time limit
  * dsync     as write, the file opened with O_DSYNC
  * list      lio_listio(LIO_WAIT) of LIST reads
  * thread    reads one at a time that tell by SIGEV_THREAD
@@ -42,6 +43,20 @@ static void window(unsigned depth, unsigned count, int opcode)
     for (unsigned i = 0; i < depth; i++) {
         bench_wait(&cbs[i]);
         bench_take(&cbs[i]);
+    }
+}
+
+static void limited(unsigned count)
+{
+    const struct timespec limit = { .tv_sec = 60 };
+    const struct aiocb *const list[] = { &cbs[0] };
+
+    for (unsigned i = 0; i < count; i++) {
+        bench_prepare(&cbs[0], &file, (void *) cbs[0].aio_buf, LIO_WRITE);
+        bench_submit(&cbs[0]);
+        if (aio_suspend(list, 1, &limit))
+            bench_fail("aio_suspend", true);
+        bench_take(&cbs[0]);
     }
 }
 
@@ -125,6 +140,8 @@ int main(int argc, char **argv)
         window(DEPTH, options.count, LIO_WRITE);
     else if (!strcmp(kind, "single"))
         window(1, options.count, LIO_WRITE);
+    else if (!strcmp(kind, "limited"))
+        limited(options.count);
     else if (!strcmp(kind, "list"))
         lists(options.count);
     else if (!strcmp(kind, "thread"))
