@@ -132,10 +132,13 @@ PAIO_EXPORT int aio_suspend(const struct aiocb *const list[], int count,
         return answer(-EINVAL);
     if (timeout)
         deadline = deadline_of(timeout);
-    if (count == 1 && !timeout && paio_habit_waits(list[0]))
+    if (count == 1 && !timeout && paio_habit_waits(list[0])) {
         paio_dispatch_perform(list[0]);
-    else if (count != 1 || timeout)
+        /* With the request done there is no wait that would be the cancellation point. */
+        pthread_testcancel();
+    } else if (count != 1 || timeout) {
         paio_habit_broken();
+    }
     error = paio_wait_any(list, count, timeout ? &deadline : NULL);
     errno = saved;
     return answer(error == -ETIMEDOUT ? -EAGAIN : error);

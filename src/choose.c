@@ -96,6 +96,9 @@ static int objection_to(const struct aiocb *cb, enum paio_code code, const struc
     return 0;
 }
 
+/* Bytes that a device of this machine transfers before anybody notices that a signal has to wait. */
+enum { BY_CALLER_MAX = 256 * 1024 };
+
 /*
  * May the caller carry it out itself? That ends soon where the device is in this machine; where it is
  * beyond a network, or a program's, nothing is to keep aio_suspend from returning for a signal.
@@ -103,7 +106,7 @@ static int objection_to(const struct aiocb *cb, enum paio_code code, const struc
 static bool by_caller(const struct paio_call *call)
 {
     return !call->objection && call->code <= PAIO_WRITE && !paio_settings.descriptor_order &&
-           call->look.kind == PAIO_KIND_REGULAR &&
+           call->look.kind == PAIO_KIND_REGULAR && call->cb->aio_nbytes <= BY_CALLER_MAX &&
            atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed) & PAIO_LOCAL;
 }
 

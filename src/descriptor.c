@@ -17,8 +17,6 @@
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 
-#include "changes.h"
-
 enum { LEAF = 64, MIDDLE = 16384, TOP = 2048, REFRESH = 64, CHUNK = 65536 };
 
 typedef _Atomic(void *) node;
@@ -163,11 +161,10 @@ int paio_descriptor_look(int fd, struct paio_look *look)
 }
 
 /* Remembers what was seen. A writer that meets another leaves it to that one, who saw the same. */
-static void note_seen(struct paio_descriptor *descriptor, const struct paio_look *look,
-                      uint64_t moment, uint32_t epoch)
+static void note_seen(struct paio_descriptor *descriptor, const struct paio_identity *identity,
+                      int flags, uint32_t epoch)
 {
-    const struct paio_identity *identity = &look->identity;
-    bool file = S_ISREG(identity->type) && !(look->flags & O_PATH);
+    bool file = S_ISREG(identity->type) && !(flags & O_PATH);
     uint32_t version = atomic_load_explicit(&descriptor->seen.version, memory_order_relaxed);
 
     if (version & 1 ||
@@ -176,8 +173,7 @@ static void note_seen(struct paio_descriptor *descriptor, const struct paio_look
     /* Whoever sees any of what follows sees that the version is odd. */
     atomic_thread_fence(memory_order_release);
     atomic_store_explicit(&descriptor->seen.type, file ? S_IFREG : 0, memory_order_relaxed);
-    atomic_store_explicit(&descriptor->seen.flags, look->flags, memory_order_relaxed);
-    atomic_store_explicit(&descriptor->seen.moment, moment, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->seen.flags, flags, memory_order_relaxed);
     atomic_store_explicit(&descriptor->seen.epoch, epoch, memory_order_relaxed);
     atomic_store_explicit(&descriptor->seen.dev, identity->dev, memory_order_relaxed);
     atomic_store_explicit(&descriptor->seen.ino, identity->ino, memory_order_relaxed);
@@ -185,8 +181,8 @@ static void note_seen(struct paio_descriptor *descriptor, const struct paio_look
     atomic_store_explicit(&descriptor->seen.version, version + 2, memory_order_release);
 }
 
-/* The regular file that was seen last, if requests are outstanding since, and when its flags were. */
-static bool recall_seen(struct paio_descriptor *descriptor, struct paio_look *look, uint64_t *moment)
+/* The regular file that was seen last, if requests are outstanding since. */
+static bool recall_seen(struct paio_descriptor *descriptor, struct paio_look *look)
 {
     struct paio_identity *identity = &look->identity;
     uint32_t version = atomic_load_explicit(&descriptor->seen.version, memory_order_acquire);
@@ -197,7 +193,6 @@ static bool recall_seen(struct paio_descriptor *descriptor, struct paio_look *lo
 #endif
     look->kind = PAIO_KIND_REGULAR;
     look->flags = atomic_load_explicit(&descriptor->seen.flags, memory_order_relaxed);
-    *moment = atomic_load_explicit(&descriptor->seen.moment, memory_order_relaxed);
     identity->type = atomic_load_explicit(&descriptor->seen.type, memory_order_relaxed);
     identity->dev = atomic_load_explicit(&descriptor->seen.dev, memory_order_relaxed);
     identity->ino = atomic_load_explicit(&descriptor->seen.ino, memory_order_relaxed);
@@ -222,23 +217,14 @@ int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, bool 
                                struct paio_look *look)
 {
     uint32_t epoch = atomic_load(&descriptor->epoch);
-    uint64_t moment, then;
-    int error = 0;
+    int error;
 
-    if (!recall_seen(descriptor, look, &then)) {
-        moment = paio_changes_moment();
-        error = paio_descriptor_look(fd, look);
-    } else if (write && look->flags & (O_DIRECT | O_SYNC | O_DSYNC)) {
-        moment = paio_changes_moment();
-        if (moment == then)
-            return 0;
-        if (!renew_flags(fd, look))
-            error = paio_descriptor_look(fd, look);
-    } else {
+    if (recall_seen(descriptor, look) &&
+        (!write || !(look->flags & (O_DIRECT | O_SYNC | O_DSYNC)) || renew_flags(fd, look)))
         return 0;
-    }
+    error = paio_descriptor_look(fd, look);
     if (!error)
-        note_seen(descriptor, look, moment, epoch);
+        note_seen(descriptor, &look->identity, look->flags, epoch);
     return error;
 }
 

@@ -41,9 +41,9 @@ static void fill(struct paio_request *request, const struct paio_call *call, siz
     request->group = call->group;
     request->notice.event = *call->event;
     request->accepted = paio_stats_accepted();
-    if (call->code == PAIO_WRITE && look->kind == PAIO_KIND_REGULAR)
-        atomic_store_explicit(&request->promise, paio_request_promise(request, true),
-                              memory_order_relaxed);
+    atomic_store_explicit(&request->file_write,
+                          call->code == PAIO_WRITE && look->kind == PAIO_KIND_REGULAR,
+                          memory_order_relaxed);
 }
 
 /* Are the threads and tables there that the request will need? */
@@ -258,18 +258,7 @@ static bool is_plain(const struct paio_call *call)
              paio_choose_class(call->code, call->look.flags) == PAIO_CLASS_WRITE));
 }
 
-/* Has the kernel room, which is then taken? Or will a thread of the pool look into the inbox? */
-static bool able_quickly(const struct paio_call *call, const struct paio_flow *flow,
-                         enum paio_class class)
-{
-    if (!paio_completion_there())
-        return false;
-    if (call->engine == &paio_engine_kernel)
-        return paio_kernel_reserve();
-    /* For writes also one that has nothing else to do. */
-    return paio_pool_at_work(flow, class) || (class == PAIO_CLASS_WRITE && paio_pool_attended());
-}
-
+/* A handler may come in here: whom it calls finds the request in the inbox, or no trace of it yet. */
 static void pass_to_pool(struct paio_request *request, const struct paio_flow *flow,
                          enum paio_class class)
 {
@@ -287,66 +276,77 @@ static void pass_to_pool(struct paio_request *request, const struct paio_flow *f
 }
 
 /*
- * Whoever does what is behind its result finds it in the inbox, if nobody has before. A handler may come in
- * anywhere here. To whom it calls the operation is one that the kernel has; if the handler closes the
- * descriptor, or ends the process, it does so before the request is accepted, and does not wait for it.
+ * Whoever does what is behind its result finds it in the inbox, if nobody has before. Signals are blocked:
+ * others, a sync that another thread submits, wait for what is in the inbox to be done, and the kernel
+ * must have it before a handler that waits for those, or that jumps, may come in.
  */
 static void pass_to_kernel(struct paio_request *request)
 {
-    struct paio_operation *operation = &request->operation;
-    uint64_t promise = paio_request_promise(request, false), promised = promise | 1;
-    struct paio_signals saved;
-
     paio_inbox_put(request);
-    if (paio_kernel_push(operation)) {
-        /* The request may be done by now, and its record another's, of another generation. */
-        atomic_compare_exchange_strong(&request->promise, &promise, promised);
+    if (paio_kernel_push(&request->operation)) {
         paio_completion_wake();
         return;
     }
-    paio_signals_block(&saved);
     paio_inbox_empty();
     refused(request);
-    paio_signals_restore(&saved);
 }
 
 /* It is in flight from its commitment on: before, all is written that others may look at. */
-static void go_quickly(const struct paio_call *call, size_t done, struct paio_request *request,
+static void go_to_kernel(const struct paio_call *call, size_t done, struct paio_request *request,
+                         struct paio_file *file)
+{
+    compose(request, call, done);
+    request->operation.complete = paio_finish_later;
+    atomic_store(&request->operation.engine, &paio_engine_kernel);
+    atomic_store(&request->operation.arrived, true);
+    commit(call, request, file);
+    pass_to_kernel(request);
+}
+
+static bool try_kernel(const struct paio_call *call, size_t done, struct paio_request *request,
                        struct paio_file *file)
 {
-    enum paio_class class = paio_choose_class(call->code, call->look.flags);
-    bool to_kernel = call->engine == &paio_engine_kernel;
+    struct paio_signals saved;
+    bool reserved;
 
+    paio_signals_block(&saved);
+    reserved = paio_kernel_reserve();
+    if (reserved)
+        go_to_kernel(call, done, request, file);
+    paio_signals_restore(&saved);
+    return reserved;
+}
+
+/* Will a thread of the pool look into the inbox? */
+static bool try_pool(const struct paio_call *call, size_t done, struct paio_request *request,
+                     struct paio_file *file)
+{
+    enum paio_class class = paio_choose_class(call->code, call->look.flags);
+    struct paio_flow *flow = &file->flow[class];
+
+    /* For writes also one that has nothing else to do. */
+    if (!paio_pool_at_work(flow, class) && !(class == PAIO_CLASS_WRITE && paio_pool_attended()))
+        return false;
     compose(request, call, done);
-    if (to_kernel) {
-        if (call->code == PAIO_WRITE)
-            atomic_store_explicit(&request->promise, paio_request_promise(request, false),
-                                  memory_order_relaxed);
-        request->operation.complete = paio_finish_later;
-        atomic_store(&request->operation.engine, &paio_engine_kernel);
-        atomic_store(&request->operation.arrived, true);
-    }
     commit(call, request, file);
-    if (to_kernel)
-        pass_to_kernel(request);
-    else
-        pass_to_pool(request, &file->flow[class], class);
+    pass_to_pool(request, flow, class);
+    return true;
 }
 
 bool paio_dispatch_quick(const struct paio_call *call, size_t done)
 {
-    struct paio_file *file = is_plain(call) ? paio_file_try(call->descriptor, &call->look) : NULL;
-    enum paio_class class = paio_choose_class(call->code, call->look.flags);
+    struct paio_file *file = is_plain(call) && paio_completion_there()
+                                 ? paio_file_try(call->descriptor, &call->look)
+                                 : NULL;
     struct paio_request *request;
     struct paio_signals saved;
 
     if (!file)
         return false;
     request = paio_request_try(call->cb);
-    if (request && able_quickly(call, &file->flow[class], class)) {
-        go_quickly(call, done, request, file);
+    if (request && (call->engine == &paio_engine_kernel ? try_kernel(call, done, request, file)
+                                                        : try_pool(call, done, request, file)))
         return true;
-    }
     if (request)
         paio_request_free(request);
     paio_signals_block(&saved);

@@ -55,10 +55,10 @@ struct paio_call {
 int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_batch *batch);
 
 /*
- * Accepts a transfer of a file that has requests in flight, without a lock and without blocking signals:
- * one that the kernel engine has room for; or a buffered write, or a read that the device has begun with, if
- * there is a thread of the pool that will find it: one that is at work on the file just now, or for
- * writes an idle one. False: nothing has happened.
+ * Accepts a transfer of a file that has requests in flight, without a lock: one that the kernel engine has
+ * room for; or, without blocking signals, a buffered write, or a read that the device has begun with, if there
+ * is a thread of the pool that will find it: one that is at work on the file just now, or for writes an
+ * idle one. False: nothing has happened.
  */
 bool paio_dispatch_quick(const struct paio_call *call, size_t done);
 

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 
 #include "file.h"
@@ -213,6 +214,30 @@ static unsigned drop_changed(struct paio_operation **operations, unsigned count)
     return kept;
 }
 
+/*
+ * Leaves to the pool, whose threads block SIGXFSZ, the writes that lie beyond a limit set since they were
+ * submitted, and returns how many other operations there are.
+ */
+static unsigned leave_beyond_limit(struct paio_operation **operations, unsigned count)
+{
+    struct rlimit limit;
+    unsigned kept = 0;
+
+    if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+        return count;
+    for (unsigned i = 0; i < count; i++) {
+        struct paio_operation *o = operations[i];
+
+        if (o->code == PAIO_WRITE && (rlim_t) o->offset + o->length > limit.rlim_cur) {
+            atomic_fetch_sub(&engine.submitted, 1);
+            o->complete(o, -EAGAIN);
+        } else {
+            operations[kept++] = o;
+        }
+    }
+    return kept;
+}
+
 /* A load on its way into the kernel, on its thread's stack: the descriptors it will name. */
 struct load {
     struct paio_link link; /* k: entering */
@@ -263,7 +288,7 @@ void paio_kernel_refill(void)
         paio_list_append(&engine.entering, &load.link);
         pthread_mutex_unlock(&engine.lock);
         atomic_fetch_sub(&engine.submitted, room - count);
-        count = drop_changed(these, count);
+        count = leave_beyond_limit(these, drop_changed(these, count));
         refused = push(these, count);
         pthread_mutex_lock(&engine.lock);
         paio_list_remove(&load.link);

@@ -11,6 +11,7 @@
 #include "engine_pool.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "file.h"
 #include "process.h"
@@ -528,6 +529,15 @@ static bool claim(struct paio_operation *operation)
     return guest;
 }
 
+/* May the write have met RLIMIT_FSIZE? Without one no signal has been raised, and one that is pending stays. */
+static bool met_limit(const struct paio_operation *operation, ssize_t result)
+{
+    struct rlimit limit;
+
+    return operation->code == PAIO_WRITE && result < (ssize_t) operation->length &&
+           getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+}
+
 /*
  * A write beyond RLIMIT_FSIZE has raised SIGXFSZ, which is none of the caller's: it is blocked, and
  * taken back.
@@ -552,7 +562,7 @@ static void perform(struct paio_operation *operation)
     ssize_t result = paio_transfer(operation);
 
     atomic_store_explicit(&guest->fd, -1, memory_order_release);
-    if (result == -EFBIG)
+    if (met_limit(operation, result))
         forget_signal();
     operation->complete(operation, result);
     pthread_mutex_lock(&pool.lock);

@@ -55,7 +55,6 @@ struct paio_descriptor {
         _Atomic uint32_t epoch;   /* epoch of the descriptor when it was seen */
         _Atomic mode_t type;      /* S_IFREG, or 0 for nothing seen */
         _Atomic int flags;        /* as F_GETFL */
-        _Atomic uint64_t moment;  /* when those were asked for: see changes.h */
         _Atomic uint64_t dev, ino;
     } seen;                    /* what statx said last; good while there are requests */
     _Atomic(struct paio_file *) own;       /* its private file record: streams */
@@ -106,7 +105,7 @@ int paio_descriptor_look(int fd, struct paio_look *look);
  * when the first of them came: whoever closed fd meanwhile had to cancel them (close.c). F_SETFL may
  * have changed O_APPEND or O_DIRECT meanwhile. That costs a read nothing but time, nor a buffered
  * write, for the pool does those of a file in turn anyway; for other writes, whose order O_APPEND
- * changes, the flags are asked for again if they may have changed (changes.h).
+ * changes, the flags are asked for again.
  */
 int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, bool write,
                                struct paio_look *look);

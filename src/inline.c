@@ -10,7 +10,6 @@
 #include <sys/resource.h>
 #include <sys/uio.h>
 
-#include "changes.h"
 #include "process.h"
 
 /* preadv2(2) and pwrite(2), but no cancellation points: aio_read and aio_write are none. */
@@ -64,29 +63,14 @@ static ssize_t read_beginning(const struct aiocb *cb, size_t *done)
     return -EAGAIN;
 }
 
-/* The limit of file sizes; that there is none, as is usual, is remembered for the moment. */
-static rlim_t limit_of_size(void)
-{
-    static _Atomic uint64_t unlimited; /* the moment */
-    uint64_t moment = paio_changes_moment();
-    struct rlimit limit;
-
-    if (atomic_load_explicit(&unlimited, memory_order_relaxed) == moment)
-        return RLIM_INFINITY;
-    if (getrlimit(RLIMIT_FSIZE, &limit) < 0)
-        return 0;
-    if (limit.rlim_cur == RLIM_INFINITY)
-        atomic_store_explicit(&unlimited, moment, memory_order_relaxed);
-    return limit.rlim_cur;
-}
-
 bool paio_within_limit(const struct aiocb *cb)
 {
-    rlim_t limit = limit_of_size();
+    struct rlimit limit;
     off_t end;
 
     return !__builtin_add_overflow(cb->aio_offset, cb->aio_nbytes, &end) &&
-           (limit == RLIM_INFINITY || (rlim_t) end <= limit);
+           getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+           (limit.rlim_cur == RLIM_INFINITY || (rlim_t) end <= limit.rlim_cur);
 }
 
 static ssize_t write_memory(const struct aiocb *cb)

@@ -115,7 +115,7 @@ static void prepare(struct paio_request *request, struct aiocb *cb)
     request->lane = NULL;
     request->chosen = NULL;
     request->carry_on = false;
-    atomic_store_explicit(&request->promise, 0, memory_order_relaxed);
+    atomic_store_explicit(&request->file_write, false, memory_order_relaxed);
     atomic_store_explicit(&request->publication, PAIO_UNPUBLISHED, memory_order_relaxed);
     request->accepted = 0;
     if (cb) {
@@ -160,7 +160,7 @@ void paio_request_free(struct paio_request *request)
 static bool unwritten_file(const struct paio_request *request)
 {
     return atomic_load_explicit(&request->state, memory_order_relaxed) != PAIO_NEW &&
-           atomic_load_explicit(&request->promise, memory_order_relaxed) & 1 &&
+           atomic_load_explicit(&request->file_write, memory_order_relaxed) &&
            atomic_load_explicit(&request->publication, memory_order_acquire) != PAIO_PUBLISHED;
 }
 

@@ -40,13 +40,13 @@ struct paio_request {
     /* Order: guarded by the lock of file. */
     _Atomic(struct paio_file *) file;
     _Atomic(enum paio_state) state;
-    struct paio_link in_file;        /* the file's list of what is in flight; before: the inbox */
+    struct paio_link in_file;        /* the file's list of what is in flight */
     struct paio_link in_lane;        /* those that run one at a time; next == NULL: in none */
     struct paio_link *lane;          /* the list in_lane is on */
     struct paio_descriptor *descriptor;
 
     /* Completion: of whoever completes it. */
-    struct paio_request *next;       /* stack of the settled */
+    struct paio_request *next;       /* stack of the settled, or of the accepted */
     struct paio_request *group;      /* list I/O group, or NULL */
     struct paio_notice notice;       /* its notification; the sigevent is a copy */
     _Atomic uint32_t left;           /* of a group: requests not yet done */
@@ -55,7 +55,7 @@ struct paio_request {
     _Atomic(enum paio_publication) publication;
     bool notified;                   /* the notification has been delivered */
     bool carry_on;                   /* the kernel gave it back: the pool goes on */
-    _Atomic uint64_t promise;        /* see paio_request_promise */
+    _Atomic bool file_write;         /* a write to a regular file: exit waits for it */
 };
 
 _Static_assert(sizeof(struct paio_request) <= 512, "memory per outstanding request");
@@ -74,16 +74,6 @@ struct paio_request *paio_request_try(struct aiocb *cb);
 
 /* Makes room for count requests outstanding, as far as there is memory. Signals blocked. */
 void paio_request_reserve(unsigned count);
-
-/*
- * A write to a regular file that is accepted is carried out before the process exits. The promise of a
- * request is 0, or names its generation and says whether it is accepted, so that who submits it may say so
- * when the kernel has it, and it may be done and its record somebody else's.
- */
-static inline uint64_t paio_request_promise(const struct paio_request *request, bool accepted)
-{
-    return (uint64_t) atomic_load_explicit(&request->generation, memory_order_relaxed) << 1 | accepted;
-}
 
 /* Gives it back. Lock-free. The memory stays readable as a request for ever. */
 void paio_request_free(struct paio_request *request);

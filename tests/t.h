@@ -54,7 +54,8 @@ enum { T_PATIENCE = 30 };
  * - No sanitizer: its runtime has threads, memory and locks of its own, which a test that counts
  *   threads or forks among them would see.
  * - The tests' directory on a filesystem whose device is in this machine: ext4, XFS, Btrfs or F2FS.
- * - Threads that get from one call to the next within some microseconds. Under Valgrind they do not.
+ * - Threads that get from one call to the next within some microseconds. Under Valgrind they do not,
+ *   nor on an emulated processor (T_EMULATED is set).
  */
 enum t_need { T_SLOWFS = 1, T_HANDLERS = 2, T_NO_SANITIZER = 4, T_LOCAL = 8, T_PROMPT = 16 };
 

@@ -338,6 +338,70 @@ START_TEST(write_past_the_size_limit_raises_no_signal)
 }
 END_TEST
 
+START_TEST(signal_of_the_programs_own_stays_pending)
+{
+    const off_t far = (off_t) 1 << 50;
+    int fd = slow_to_write();
+
+    t_block(SIGXFSZ);
+    ck_assert_int_eq(kill(getpid(), SIGXFSZ), 0);
+    form_habit(fd);
+    t_submit_write(&cb, fd, buf, BLOCK, far);
+    at_once();
+    ck_assert(aio_error(&cb) == EFBIG || aio_error(&cb) == 0);
+    t_accept_signal(SIGXFSZ);
+}
+END_TEST
+
+START_TEST(long_transfers_are_left_to_others)
+{
+    static unsigned char much[SIZE];
+    int fd = slow_to_write();
+    uint64_t before;
+
+    form_habit(fd);
+    before = t_stat("write.waiter");
+    t_fill(much, SIZE, 0);
+    t_submit_write(&cb, fd, much, SIZE, 0);
+    at_once();
+    t_assert_done(&cb, SIZE);
+    ck_assert_uint_eq(t_stat("write.waiter"), before);
+}
+END_TEST
+
+static atomic_uint waits_after_cancel;
+
+static void *wait_until_canceled(void *unused)
+{
+    const struct aiocb *const list[] = { &cb };
+    int fd = slow_to_write();
+
+    form_habit(fd);
+    pthread_cancel(pthread_self());
+    /* Without Check, whose functions are cancellation points. */
+    do {
+        t_prepare(&cb, fd, buf, BLOCK, 0);
+        atomic_fetch_add(&waits_after_cancel, 1);
+    } while (aio_write(&cb) == 0 && aio_suspend(list, 1, NULL) == 0);
+    return unused;
+}
+
+/* A request that somebody else has done already is not waited for. */
+START_TEST(waiting_is_a_cancellation_point)
+{
+    for (int i = 0; i < SOME; i++) {
+        pthread_t thread;
+        void *result;
+
+        ck_assert_int_eq(pthread_create(&thread, NULL, wait_until_canceled, NULL), 0);
+        ck_assert_int_eq(pthread_join(thread, &result), 0);
+        ck_assert_ptr_eq(result, PTHREAD_CANCELED);
+        t_wait_done(&cb, BLOCK);
+    }
+    ck_assert_uint_lt(atomic_load(&waits_after_cancel), 2 * SOME);
+}
+END_TEST
+
 static void count_ring(int signal_number, siginfo_t *info, void *context)
 {
     (void) signal_number;
@@ -523,6 +587,9 @@ static void add_habit(TCase *tests)
     tcase_add_test(tests, close_cancels_what_is_left);
     tcase_add_test(tests, what_is_left_does_not_reach_another_file);
     tcase_add_test(tests, write_past_the_size_limit_raises_no_signal);
+    tcase_add_test(tests, signal_of_the_programs_own_stays_pending);
+    tcase_add_test(tests, long_transfers_are_left_to_others);
+    tcase_add_test(tests, waiting_is_a_cancellation_point);
     tcase_add_test(tests, signals_disturb_nothing);
     tcase_add_test(tests, what_is_left_is_appended_before_what_another_thread_appends);
     tcase_add_test(tests, appends_of_two_threads_keep_their_order);

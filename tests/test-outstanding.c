@@ -5,6 +5,7 @@
  */
 #include "t.h"
 
+#include <libaio.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 enum { BLOCK = 4096, MANY = 32, SIZE = MANY * BLOCK, ROUNDS = 200, THREADS = 4, DEPTH = 4 };
 
 /* More than the kernel engine has room for; what may be between the comparison and the system call. */
-enum { QUEUED = 400, WINDOW = 64 };
+enum { QUEUED = 400, WINDOW = 64, LONG = 16 };
 
 enum { JUMPS = 100000 };
 
@@ -113,7 +114,8 @@ START_TEST(writes_append_in_order_from_where_the_flag_is_set)
         t_fill(blocks, SIZE, 0);
         /* Behind the end: in flight until somebody looks. */
         t_submit_read(&sync_cb, fd, read, BLOCK, 0);
-        ck_assert_int_eq(fcntl(fd, F_SETFL, O_DIRECT | O_APPEND), 0);
+        /* By a call that no library sees. */
+        ck_assert_int_eq(syscall(SYS_fcntl, fd, F_SETFL, O_DIRECT | O_APPEND), 0);
         for (int i = 0; i < MANY; i++)
             t_submit_write(&cbs[i], fd, blocks + i * BLOCK, BLOCK, 0);
         for (int i = 0; i < MANY; i++)
@@ -129,10 +131,17 @@ START_TEST(writes_append_in_order_from_where_the_flag_is_set)
 }
 END_TEST
 
-/* Nor is the limit of file sizes older than setrlimit. */
+/* By a call that no library sees. */
+static int limit_size(rlim_t size)
+{
+    const struct rlimit limit = { size, RLIM_INFINITY };
+
+    return (int) syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, &limit, NULL);
+}
+
 START_TEST(write_past_a_new_limit_raises_no_signal)
 {
-    const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY }, limit = { SIZE / 2, RLIM_INFINITY };
+    const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
     int failed;
 
     open_direct(t_cached_file(SIZE), O_RDWR);
@@ -142,8 +151,7 @@ START_TEST(write_past_a_new_limit_raises_no_signal)
             t_submit_write(&cbs[i], fd, blocks + i * BLOCK, BLOCK, i * BLOCK);
         t_prepare(&sync_cb, fd, blocks + SIZE / 2, BLOCK, SIZE / 2);
         /* No assertions while it is there: Check writes a file of its own. */
-        failed = round % 2 ? setrlimit(RLIMIT_FSIZE, &limit)
-                           : prlimit(0, RLIMIT_FSIZE, &limit, NULL);
+        failed = limit_size(SIZE / 2);
         failed |= aio_write(&sync_cb);
         while (aio_error(&sync_cb) == EINPROGRESS)
             ;
@@ -156,21 +164,52 @@ START_TEST(write_past_a_new_limit_raises_no_signal)
 }
 END_TEST
 
-static void write_into_holes_and_exit(void *unused)
+/* Nor do those that the kernel has no room for yet when the limit is set. */
+START_TEST(limit_for_what_waits_raises_no_signal)
 {
-    (void) unused;
+    const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+    int failed, done = 0;
+
+    open_direct(t_cached_file(LONG * SIZE), O_RDWR);
     t_fill(blocks, SIZE, 0);
-    for (int i = 0; i < MANY; i++)
+    for (int i = 0; i < QUEUED; i++)
+        t_submit_write(&queued[i], fd, blocks, SIZE, i % LONG * SIZE);
+    failed = limit_size(BLOCK);
+    for (int i = 0; i < QUEUED; i++) {
+        const struct aiocb *const list[] = { &queued[i] };
+
+        while (aio_error(&queued[i]) == EINPROGRESS)
+            aio_suspend(list, 1, NULL);
+    }
+    failed |= setrlimit(RLIMIT_FSIZE, &none);
+    ck_assert_int_eq(failed, 0);
+    for (int i = 0; i < QUEUED; i++) {
+        int error = aio_error(&queued[i]);
+
+        ck_assert_msg(error == 0 || error == EFBIG, "%s", strerror(error));
+        done += error == 0;
+    }
+    ck_assert_int_lt(done, QUEUED);
+}
+END_TEST
+
+static void write_into_holes_and_exit(void *refuse)
+{
+    t_fill(blocks, SIZE, 0);
+    for (int i = 0; i < MANY; i++) {
+        if (refuse && i == MANY / 2)
+            t_forbid(SYS_io_submit, ENOMEM);
         t_submit_write(&cbs[i], fd, blocks + i * BLOCK, BLOCK, i * BLOCK);
+    }
     exit(0);
 }
 
-/* What the kernel hands back at once is carried on before the process ends. */
+/* What the kernel hands back at once, or refuses, is carried out before the process ends. */
 START_TEST(exit_carries_out_what_the_kernel_hands_back)
 {
     for (size_t round = 0; round < t_scale(ROUNDS) / 4; round++) {
         open_direct(t_empty_file(), O_RDWR);
-        t_reap(t_child(write_into_holes_and_exit, NULL));
+        t_reap(t_child(write_into_holes_and_exit, round % 2 ? &fd : NULL));
         ck_assert_int_eq(pread(fd, blocks, SIZE, 0), SIZE);
         t_assert_data(blocks, SIZE, 0);
         free(blocks);
@@ -268,6 +307,42 @@ static void jump(int number, siginfo_t *info, void *context)
         siglongjmp(out, 1);
 }
 
+static bool ring_in_submit;
+
+/* libaio's, for the library too: the handler comes when the request is as good as in the kernel. */
+int io_submit(io_context_t context, long count, struct iocb **iocbs)
+{
+    long submitted;
+
+    if (ring_in_submit)
+        raise(SIGUSR1);
+    submitted = syscall(SYS_io_submit, context, count, iocbs);
+    return submitted < 0 ? -errno : (int) submitted;
+}
+
+static void jump_always(int number, siginfo_t *info, void *context)
+{
+    (void) number, (void) info, (void) context;
+    siglongjmp(out, 1);
+}
+
+/* It comes late enough: the request is accepted, and done. */
+START_TEST(handler_jumps_out_of_io_submit)
+{
+    open_direct(t_cold_file(SIZE), O_RDONLY);
+    t_handle(SIGUSR1, jump_always, SA_RESTART);
+    submit_reads(0, MANY / 2);
+    ring_in_submit = true;
+    for (volatile int i = MANY / 2; i < MANY; i++)
+        if (!sigsetjmp(out, 1))
+            submit_reads(i, 1);
+    ring_in_submit = false;
+    t_submit_sync(&sync_cb, fd, O_SYNC);
+    t_wait_done(&sync_cb, 0);
+    wait_reads();
+}
+END_TEST
+
 static void jump_out_and_exit(void *unused)
 {
     struct aiocb *fresh = t_control_blocks(JUMPS);
@@ -299,6 +374,9 @@ static void jump_out_and_exit(void *unused)
         t_submit_read(&cbs[n], fd, blocks + n * BLOCK, BLOCK, n * BLOCK);
         t_wait_done(&cbs[n], BLOCK);
     }
+    /* Nor does a barrier wait for what was lost. */
+    t_submit_sync(&sync_cb, fd, O_SYNC);
+    t_wait_done(&sync_cb, 0);
     exit(0);
 }
 
@@ -386,6 +464,7 @@ static void add_many(TCase *tests)
     tcase_add_test(tests, cancel_of_all_finds_all);
     tcase_add_test(tests, writes_append_in_order_from_where_the_flag_is_set);
     tcase_add_test(tests, write_past_a_new_limit_raises_no_signal);
+    tcase_add_test(tests, limit_for_what_waits_raises_no_signal);
     tcase_add_test(tests, exit_carries_out_what_the_kernel_hands_back);
     tcase_add_test(tests, many_threads_read_one_file);
     tcase_add_test(tests, waiting_writes_do_not_reach_the_file_that_takes_the_number);
@@ -394,6 +473,7 @@ static void add_many(TCase *tests)
 static void add_handlers(TCase *tests)
 {
     tcase_add_test(tests, dup2_in_a_handler_returns);
+    tcase_add_test(tests, handler_jumps_out_of_io_submit);
     tcase_add_test(tests, handler_that_jumps_out_of_a_submission_stops_nobody);
     tcase_add_test(tests, exit_in_a_handler_ends_the_process);
 }
