@@ -201,7 +201,7 @@ void t_handle(int signal_number, void (*handler)(int, siginfo_t *, void *), int 
 void t_block(int signal_number);
 void t_unblock(int signal_number);
 
-/* SIGALRM for the process, again and again; 0 ends that. */
+/* SIGALRM for the process, again and again, 20 times as slowly if T_EMULATED is set; 0 ends that. */
 void t_ring_every(long microseconds);
 
 /* Waits for a blocked signal and returns what came with it. */

@@ -360,8 +360,12 @@ static void add_held_up(TCase *tests)
 {
     tcase_add_test(tests, waiter_carries_on_what_the_kernel_hands_back);
     tcase_add_test(tests, request_is_begun_though_the_thread_that_comes_back_is_held_up);
-    tcase_add_test(tests, threads_that_share_a_file_need_no_tick);
     tcase_add_test(tests, cold_reads_need_no_tick);
+}
+
+static void add_waiters(TCase *tests)
+{
+    tcase_add_test(tests, threads_that_share_a_file_need_no_tick);
 }
 
 int main(void)
@@ -371,6 +375,12 @@ int main(void)
             .name = "a thread of ours held up",
             .add = add_held_up,
             .need = T_NO_SANITIZER,
+            .settings = { "LIBPOSIX_AIO_STATS=t-held-up-%p" },
+        },
+        {
+            .name = "threads that carry out their requests",
+            .add = add_waiters,
+            .need = T_NO_SANITIZER | T_LOCAL | T_PROMPT,
             .settings = { "LIBPOSIX_AIO_STATS=t-held-up-%p" },
         },
         { .name = NULL },
