@@ -86,10 +86,10 @@ static struct {
         unsigned threads;             /* p */
         unsigned working;             /* p: threads that are not idle */
         unsigned begun_before;        /* p: operations begun at the last tick */
-        uint64_t latest;              /* p: time at which an operation was begun; reads only */
-        _Atomic uint32_t interval;    /* p to write: from one to the next, on the average */
         _Atomic unsigned returning;   /* workers by their `way`; p to count down */
     } class[PAIO_CLASSES];
+    uint64_t read_begun;              /* p: time at which the latest read was begun */
+    _Atomic uint32_t read_interval;   /* p to write: from one to the next, on the average */
     struct paio_link workers;         /* p: all of them */
     struct paio_link spare;           /* p: records without a thread */
     unsigned most;                    /* p: aio_init's limit, 0 for none */
@@ -156,17 +156,18 @@ static bool is_followed(const struct worker *worker, struct paio_flow *flow)
 static bool at_leisure(enum paio_class class)
 {
     return class == PAIO_CLASS_READ &&
-           atomic_load_explicit(&pool.class[class].interval, memory_order_relaxed) > LEISURE;
+           atomic_load_explicit(&pool.read_interval, memory_order_relaxed) > LEISURE;
 }
 
-static void note_interval(enum paio_class class)
+/* Under the lock. */
+static void note_read(void)
 {
-    uint32_t interval = atomic_load_explicit(&pool.class[class].interval, memory_order_relaxed);
-    uint64_t now = paio_now(), since = now - pool.class[class].latest;
+    uint32_t interval = atomic_load_explicit(&pool.read_interval, memory_order_relaxed);
+    uint64_t now = paio_now(), since = now - pool.read_begun;
 
     interval += (since < PAUSE ? (uint32_t) since : PAUSE) / LATEST - interval / LATEST;
-    atomic_store_explicit(&pool.class[class].interval, interval, memory_order_relaxed);
-    pool.class[class].latest = now;
+    atomic_store_explicit(&pool.read_interval, interval, memory_order_relaxed);
+    pool.read_begun = now;
 }
 
 /*
@@ -181,7 +182,7 @@ static bool begin(struct worker *worker)
     if (!operation)
         return false;
     if (worker->class == PAIO_CLASS_READ)
-        note_interval(worker->class);
+        note_read();
     operation->followed = is_followed(worker, operation->flow);
     worker->followed = operation->followed ? worker->followed + 1 : 0;
     atomic_store(&operation->queued, NULL);

@@ -40,13 +40,13 @@ struct paio_request {
     /* Order: guarded by the lock of file. */
     _Atomic(struct paio_file *) file;
     _Atomic(enum paio_state) state;
-    struct paio_link in_file;        /* the file's list of what is in flight */
+    struct paio_link in_file;        /* the file's list of what is in flight; before: the inbox */
     struct paio_link in_lane;        /* those that run one at a time; next == NULL: in none */
     struct paio_link *lane;          /* the list in_lane is on */
     struct paio_descriptor *descriptor;
 
     /* Completion: of whoever completes it. */
-    struct paio_request *next;       /* stack of the settled, or of the accepted */
+    struct paio_request *next;       /* stack of the settled */
     struct paio_request *group;      /* list I/O group, or NULL */
     struct paio_notice notice;       /* its notification; the sigevent is a copy */
     _Atomic uint32_t left;           /* of a group: requests not yet done */
