@@ -44,6 +44,7 @@ static int submit(struct aiocb *cb, enum paio_code code)
     int error;
 
     paio_process_start();
+    call.process = paio_process_started();
     error = paio_submit_check(&call);
     if (error || paio_submit_inline(&call, &done, &error))
         return answer(error);
@@ -51,6 +52,8 @@ static int submit(struct aiocb *cb, enum paio_code code)
     paio_choose_look(&call, done);
     if (!paio_dispatch_quick(&call, done)) {
         paio_signals_block(&saved);
+        /* Anew, if a handler has forked since, and this is the child. */
+        paio_process_start();
         paio_dispatch_settle();
         paio_batch_init(&batch);
         error = paio_dispatch_accept(&call, done, &batch);

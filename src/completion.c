@@ -30,6 +30,7 @@
 #include "engine_kernel.h"
 #include "engine_pool.h"
 #include "engine_stream.h"
+#include "inbox.h"
 #include "notify.h"
 #include "process.h"
 #include "request.h"
@@ -100,7 +101,7 @@ static void drain_prompt(void)
 /* Is anything held by an engine or a queue that a tick may have to help? */
 static bool busy(void)
 {
-    return paio_kernel_in_flight() || paio_pool_busy() || paio_notify_busy() ||
+    return paio_kernel_busy() || paio_pool_busy() || paio_notify_busy() || paio_inbox_holds() ||
            paio_dispatch_unsettled();
 }
 

@@ -242,7 +242,7 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
     commit(call, request, file);
     if (request->operation.stream)
         paio_stream_check(request->operation.fd);
-    if (paio_order_enter(request, file, paio_choose_lane(call->code, &call->look)))
+    if (paio_order_enter(request, file, paio_choose_lane(call->code, &call->look)) == PAIO_TURN_NOW)
         start_fresh(request, batch);
     return 0;
 }
@@ -258,9 +258,15 @@ static bool is_plain(const struct paio_call *call)
              paio_choose_class(call->code, call->look.flags) == PAIO_CLASS_WRITE));
 }
 
+/* Not if a handler has forked since the call began, and this is the child: then all of it was the parent's. */
+static bool is_same_process(const struct paio_call *call)
+{
+    return paio_process_started() == call->process;
+}
+
 /* A handler may come in here: whom it calls finds the request in the inbox, or no trace of it yet. */
-static void pass_to_pool(struct paio_request *request, const struct paio_flow *flow,
-                         enum paio_class class)
+static void pass_to_pool(const struct paio_call *call, struct paio_request *request,
+                         const struct paio_flow *flow, enum paio_class class)
 {
     struct paio_signals saved;
 
@@ -271,50 +277,53 @@ static void pass_to_pool(struct paio_request *request, const struct paio_flow *f
         return;
     }
     paio_signals_block(&saved);
-    paio_inbox_empty();
+    if (is_same_process(call))
+        paio_inbox_empty();
+    paio_signals_restore(&saved);
+}
+
+/* The kernel would not have it, and the pool is to. */
+static void refused_in_call(const struct paio_call *call, struct paio_request *request)
+{
+    struct paio_signals saved;
+
+    paio_signals_block(&saved);
+    if (is_same_process(call)) {
+        atomic_store(&request->operation.arrived, false);
+        paio_inbox_put(request);
+        paio_inbox_empty();
+        refused(request);
+    }
     paio_signals_restore(&saved);
 }
 
 /*
- * Whoever does what is behind its result finds it in the inbox, if nobody has before. Signals are blocked:
- * others, a sync that another thread submits, wait for what is in the inbox to be done, and the kernel
- * must have it before a handler that waits for those, or that jumps, may come in.
+ * Others wait for what is in order, and a handler may come in that waits for them, or that jumps: so the request is
+ * put in order when the kernel has it, and its result may come first (paio_order_leave). By then the completion
+ * thread is awake, to reap it if nobody else does; it is woken once more for one that lies in the inbox with its
+ * result published. The request is in flight from its commitment on: before, all is written that others may
+ * look at.
  */
-static void pass_to_kernel(struct paio_request *request)
-{
-    paio_inbox_put(request);
-    if (paio_kernel_push(&request->operation)) {
-        paio_completion_wake();
-        return;
-    }
-    paio_inbox_empty();
-    refused(request);
-}
-
-/* It is in flight from its commitment on: before, all is written that others may look at. */
-static void go_to_kernel(const struct paio_call *call, size_t done, struct paio_request *request,
-                         struct paio_file *file)
-{
-    compose(request, call, done);
-    request->operation.complete = paio_finish_later;
-    atomic_store(&request->operation.engine, &paio_engine_kernel);
-    atomic_store(&request->operation.arrived, true);
-    commit(call, request, file);
-    pass_to_kernel(request);
-}
-
 static bool try_kernel(const struct paio_call *call, size_t done, struct paio_request *request,
                        struct paio_file *file)
 {
-    struct paio_signals saved;
-    bool reserved;
+    struct paio_operation *operation = &request->operation;
 
-    paio_signals_block(&saved);
-    reserved = paio_kernel_reserve();
-    if (reserved)
-        go_to_kernel(call, done, request, file);
-    paio_signals_restore(&saved);
-    return reserved;
+    if (!paio_kernel_begin())
+        return false;
+    paio_completion_wake();
+    compose(request, call, done);
+    operation->complete = paio_finish_later;
+    atomic_store(&operation->engine, &paio_engine_kernel);
+    atomic_store(&operation->arrived, true);
+    commit(call, request, file);
+    if (!paio_kernel_push(operation)) {
+        refused_in_call(call, request);
+    } else if (is_same_process(call)) {
+        paio_inbox_put(request);
+        paio_completion_wake();
+    }
+    return true;
 }
 
 /* Will a thread of the pool look into the inbox? */
@@ -329,23 +338,27 @@ static bool try_pool(const struct paio_call *call, size_t done, struct paio_requ
         return false;
     compose(request, call, done);
     commit(call, request, file);
-    pass_to_pool(request, flow, class);
+    pass_to_pool(call, request, flow, class);
     return true;
 }
 
 bool paio_dispatch_quick(const struct paio_call *call, size_t done)
 {
-    struct paio_file *file = is_plain(call) && paio_completion_there()
-                                 ? paio_file_try(call->descriptor, &call->look)
-                                 : NULL;
+    struct paio_file *file = is_plain(call) ? paio_file_try(call->descriptor, &call->look) : NULL;
     struct paio_request *request;
     struct paio_signals saved;
+    bool accepted;
 
     if (!file)
         return false;
     request = paio_request_try(call->cb);
-    if (request && (call->engine == &paio_engine_kernel ? try_kernel(call, done, request, file)
-                                                        : try_pool(call, done, request, file)))
+    /* Not before: the thread does not end while there is a request. */
+    accepted = request && paio_completion_there() &&
+               (call->engine == &paio_engine_kernel ? try_kernel(call, done, request, file)
+                                                    : try_pool(call, done, request, file));
+    if (!is_same_process(call))
+        return false;
+    if (accepted)
         return true;
     if (request)
         paio_request_free(request);
@@ -358,9 +371,22 @@ bool paio_dispatch_quick(const struct paio_call *call, size_t done)
 void paio_dispatch_enter(struct paio_request *request, struct paio_batch *batch)
 {
     struct paio_file *file = atomic_load_explicit(&request->file, memory_order_relaxed);
+    /* In order, it may be finished and gone by the time that this is known, if the kernel has it. */
+    bool for_pool = request->chosen == &paio_engine_pool;
 
-    if (paio_order_enter(request, file, PAIO_NO_LANE) && request->chosen == &paio_engine_pool)
-        start(request, batch);
+    switch (paio_order_enter(request, file, PAIO_NO_LANE)) {
+    case PAIO_TURN_NOW:
+        if (for_pool)
+            start(request, batch);
+        break;
+    case PAIO_TURN_LATER:
+        break;
+    case PAIO_TURN_BACK:
+        paio_dispatch_carry_on(request);
+        break;
+    case PAIO_TURN_OVER:
+        paio_request_drop(request);
+    }
 }
 
 void paio_dispatch_perform(const struct aiocb *cb)

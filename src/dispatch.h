@@ -40,6 +40,7 @@ struct paio_call {
     struct aiocb *cb;
     enum paio_code code;
     const struct sigevent *event; /* copied */
+    uint32_t process;             /* paio_process_started, as the call began */
     struct paio_request *group;   /* list I/O group that is to be told, or NULL */
     struct paio_descriptor *descriptor;
     struct paio_look look;
@@ -55,10 +56,10 @@ struct paio_call {
 int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_batch *batch);
 
 /*
- * Accepts a transfer of a file that has requests in flight, without a lock: one that the kernel engine has
- * room for; or, without blocking signals, a buffered write, or a read that the device has begun with, if there
- * is a thread of the pool that will find it: one that is at work on the file just now, or for writes an
- * idle one. False: nothing has happened.
+ * Accepts a transfer of a file that has requests in flight, without a lock and with signals open: one that
+ * the kernel engine has room for; or a buffered write, or a read that the device has begun with, if there is a
+ * thread of the pool that will find it: one that is at work on the file just now, or for writes an idle one.
+ * False: nothing has happened.
  */
 bool paio_dispatch_quick(const struct paio_call *call, size_t done);
 
@@ -79,6 +80,9 @@ void paio_dispatch_start(struct paio_link *requests);
  * is given its own by the call that submits. Signals blocked. Async-signal-safe.
  */
 void paio_dispatch_enter(struct paio_request *request, struct paio_batch *batch);
+
+/* Lets the pool go on with a request that the kernel has handed back. Signals blocked. Async-signal-safe. */
+void paio_dispatch_carry_on(struct paio_request *request);
 
 /* Hands a request that another engine gave back to the pool. Signals blocked. Async-signal-safe. */
 void paio_dispatch_to_pool(struct paio_request *request, enum paio_class class);

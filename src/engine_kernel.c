@@ -12,6 +12,10 @@
  * which restarts, is a cancellation point, and takes no event with it if its handler never
  * returns.
  *
+ * Two counts, for what is submitted with signals open. Room is taken when the kernel has it, so that a handler
+ * that jumps out takes none for ever: until then its completion may have left the count one too low. Given it is
+ * before, so that whoever asks whether there is anything to be reaped never hears no too early.
+ *
  * Locks: engine.lock (k) guards the backlog. It is a leaf; not held across io_submit.
  */
 #include "engine_kernel.h"
@@ -47,15 +51,17 @@ static struct {
     struct paio_link backlog;          /* k: operations that wait for room */
     struct paio_link entering;         /* k: loads on their way from there into the kernel */
     _Atomic uint32_t waiting;          /* k to write: length of backlog */
-    _Atomic uint32_t submitted;        /* operations that the kernel holds */
+    _Atomic uint32_t given;            /* operations that the kernel holds, or is about to be given */
+    _Atomic int32_t submitted;         /* those for which room is taken */
     io_context_t context;              /* constant once started */
     struct ring *ring;                 /* the same, as memory; NULL: no engine */
     _Atomic int waiters, prompt, idle; /* eventfds; idle is always writable */
 } engine = { .lock = PTHREAD_MUTEX_INITIALIZER, .waiters = -1, .prompt = -1, .idle = -1 };
 
-unsigned paio_kernel_in_flight(void)
+bool paio_kernel_busy(void)
 {
-    return atomic_load(&engine.submitted) + atomic_load(&engine.waiting);
+    /* In this order: what goes on its way from the one to the other is seen. */
+    return atomic_load(&engine.waiting) || atomic_load(&engine.given);
 }
 
 bool paio_kernel_refillable(void)
@@ -98,21 +104,28 @@ static void prepare(struct paio_operation *o)
         o->iocb.aio_rw_flags = RWF_NOWAIT;
     io_set_eventfd(&o->iocb, o->prompt || atomic_load(&engine.waiting) ? engine.prompt : engine.waiters);
     /* Release: pairs with the acquire of paio_kernel_reap, through the kernel. */
-    atomic_store(&o->arrived, true);
+    atomic_store_explicit(&o->arrived, true, memory_order_release);
 }
 
 /* Takes room for as many as there is room for, at most count. */
 static unsigned take_room(unsigned count)
 {
-    uint32_t now = atomic_load(&engine.submitted);
+    int32_t now = atomic_load(&engine.submitted);
     unsigned room;
 
     do {
-        room = now >= LIMIT ? 0 : LIMIT - now;
+        room = now >= LIMIT ? 0 : (unsigned) (LIMIT - now);
         if (room > count)
             room = count;
-    } while (room && !atomic_compare_exchange_weak(&engine.submitted, &now, now + room));
+    } while (room && !atomic_compare_exchange_weak(&engine.submitted, &now, now + (int32_t) room));
+    atomic_fetch_add(&engine.given, room);
     return room;
+}
+
+static void give_back_room(unsigned count)
+{
+    atomic_fetch_sub(&engine.submitted, (int32_t) count);
+    atomic_fetch_sub(&engine.given, count);
 }
 
 static void enqueue(struct paio_operation *operation)
@@ -149,20 +162,34 @@ static unsigned push(struct paio_operation **operations, unsigned count)
             operations[i]->error = n;
             atomic_store(&operations[i]->arrived, false);
             operations[refused++] = operations[i++];
-            atomic_fetch_sub(&engine.submitted, 1);
+            give_back_room(1);
         }
     }
     return refused;
 }
 
-bool paio_kernel_reserve(void)
+bool paio_kernel_begin(void)
 {
-    return engine.ring && !atomic_load(&engine.waiting) && take_room(1);
+    if (!engine.ring || atomic_load(&engine.waiting) || atomic_load(&engine.submitted) >= LIMIT)
+        return false;
+    atomic_fetch_add(&engine.given, 1);
+    return true;
 }
 
 bool paio_kernel_push(struct paio_operation *operation)
 {
-    return push(&operation, 1) == 0;
+    struct iocb *iocb = &operation->iocb;
+    int n;
+
+    prepare(operation);
+    n = io_submit(engine.context, 1, &iocb);
+    if (n > 0) {
+        atomic_fetch_add(&engine.submitted, 1);
+        return true;
+    }
+    atomic_fetch_sub(&engine.given, 1);
+    operation->error = n;
+    return false;
 }
 
 static unsigned submit(struct paio_operation **operations, unsigned count)
@@ -207,7 +234,7 @@ static unsigned drop_changed(struct paio_operation **operations, unsigned count)
             last = operations[i];
             operations[kept++] = operations[i];
         } else {
-            atomic_fetch_sub(&engine.submitted, 1);
+            give_back_room(1);
             operations[i]->complete(operations[i], paio_descriptor_lost(operations[i]->fd));
         }
     }
@@ -229,7 +256,7 @@ static unsigned leave_beyond_limit(struct paio_operation **operations, unsigned 
         struct paio_operation *o = operations[i];
 
         if (o->code == PAIO_WRITE && (rlim_t) o->offset + o->length > limit.rlim_cur) {
-            atomic_fetch_sub(&engine.submitted, 1);
+            give_back_room(1);
             o->complete(o, -EAGAIN);
         } else {
             operations[kept++] = o;
@@ -287,7 +314,7 @@ void paio_kernel_refill(void)
         load.count = count;
         paio_list_append(&engine.entering, &load.link);
         pthread_mutex_unlock(&engine.lock);
-        atomic_fetch_sub(&engine.submitted, room - count);
+        give_back_room(room - count);
         count = leave_beyond_limit(these, drop_changed(these, count));
         refused = push(these, count);
         pthread_mutex_lock(&engine.lock);
@@ -321,16 +348,20 @@ unsigned paio_kernel_reap(void)
     int n;
 
     while (paio_kernel_ready()) {
+        unsigned operations = 0;
+
         n = io_getevents(engine.context, 0, BATCH, events, &(struct timespec){ 0, 0 });
         for (int i = 0; i < n; i++) {
             struct paio_operation *operation = events[i].data;
 
             if (!operation) /* a kick */
                 continue;
+            operations++;
             atomic_fetch_sub(&engine.submitted, 1);
             if (atomic_load(&operation->arrived))
                 operation->complete(operation, (ssize_t) (long) events[i].res);
         }
+        atomic_fetch_sub(&engine.given, operations);
         if (n <= 0)
             break;
         total += (unsigned) n;
@@ -460,7 +491,8 @@ void paio_kernel_reset(void)
     pthread_mutex_init(&engine.lock, NULL);
     paio_list_init(&engine.backlog);
     paio_list_init(&engine.entering);
-    engine.waiting = engine.submitted = 0;
+    engine.waiting = engine.given = 0;
+    engine.submitted = 0;
     engine.context = NULL;
     engine.ring = NULL;
     paio_private_close(&engine.waiters);

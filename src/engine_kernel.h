@@ -17,8 +17,8 @@ int paio_kernel_start(void);
 /* Closes and forgets what a forked child has inherited. */
 void paio_kernel_reset(void);
 
-/* Operations that the kernel holds or that wait here for room in it. */
-unsigned paio_kernel_in_flight(void);
+/* Are there operations that the kernel holds, or is just given, or that wait here for room in it? */
+bool paio_kernel_busy(void);
 
 /* Do operations wait for room, and there is room? Somebody has to call paio_kernel_refill. */
 bool paio_kernel_refillable(void);
@@ -36,12 +36,16 @@ uint32_t paio_kernel_head(void);
  */
 unsigned paio_kernel_reap(void);
 
-/* Takes room for one operation, unless others wait for it. Lock-free. */
-bool paio_kernel_reserve(void);
+/*
+ * May one operation be submitted at once: is there room, and no other that waits for it? Then paio_kernel_busy
+ * says yes from now on. Lock-free.
+ */
+bool paio_kernel_begin(void);
 
 /*
- * Submits an operation that paio_kernel_reserve has taken room for. False: the kernel refused it, and
- * operation->error says why. Lock-free; signals need not be blocked.
+ * Submits the operation for which that was asked. False: the kernel refused it, operation->error says why, and
+ * whoever wants to cancel it is still told that it goes on. Lock-free; signals need not be blocked, and a handler
+ * may jump out of it.
  */
 bool paio_kernel_push(struct paio_operation *operation);
 

@@ -72,10 +72,10 @@ static void publish(struct paio_request *request, ssize_t result)
 
 static void release(struct paio_notice *notice)
 {
-    paio_request_free(paio_request_of_notice(notice));
+    paio_request_drop(paio_request_of_notice(notice));
 }
 
-/* All that follows publishing. The request is gone afterwards. */
+/* All that follows publishing. The request is gone afterwards, or whoever puts it in order drops it. */
 static void finish(struct paio_request *request)
 {
     struct paio_request *group = request->group;
@@ -85,7 +85,7 @@ static void finish(struct paio_request *request)
     paio_order_leave(request, &start);
     request->notice.release = release;
     if (request->notified)
-        paio_request_free(request);
+        paio_request_drop(request);
     else
         paio_notify(&request->notice);
     if (group)
@@ -104,7 +104,8 @@ void paio_group_leave(struct paio_request *group)
 /* Is there more to do than the kernel did without waiting? */
 static bool incomplete(const struct paio_operation *operation, ssize_t result)
 {
-    if (result == -EAGAIN || result == -EOPNOTSUPP)
+    /* A signal that came in while the kernel began it: then nothing has been transferred. */
+    if (result == -EAGAIN || result == -EOPNOTSUPP || result == -EINTR)
         return true;
     return result > 0 && operation->done < operation->length &&
            operation->done < PAIO_TRANSFER_MAX;
@@ -136,7 +137,7 @@ void paio_finish_later(struct paio_operation *operation, ssize_t result)
         atomic_store(&urgent, true);
 }
 
-static void carry_on(struct paio_request *request)
+void paio_dispatch_carry_on(struct paio_request *request)
 {
     enum paio_class class = request->operation.class;
 
@@ -158,14 +159,14 @@ static void settle_results(void)
         return;
     atomic_store_explicit(&urgent, false, memory_order_relaxed);
     each = paio_request_reverse(atomic_exchange_explicit(&settled, NULL, memory_order_acq_rel));
-    /* What the kernel was given without a lock is to be in order before it leaves. */
+    /* What the kernel was given without a lock is to be in order before it leaves, if it can be. */
     paio_inbox_empty();
     for (; each; each = next) {
         next = each->next;
-        if (each->carry_on)
-            carry_on(each);
-        else
+        if (!each->carry_on)
             finish(each);
+        else if (paio_order_there(each))
+            paio_dispatch_carry_on(each);
     }
 }
 

@@ -11,9 +11,9 @@
  * consistent, so one of them sees the other (pass_to_pool of dispatch.c, rest, serve and perform of
  * engine_pool.c).
  *
- * What the kernel is given by the call that submits: whoever does what is behind a result (settle_results
- * of finish.c). It has the result from the kernel, which had the operation after the stack had the
- * request.
+ * What the kernel has been given by the call that submits: whoever comes next, at the latest who does what is
+ * behind its result (settle_results of finish.c). The result may be first: then there is no order to be kept any
+ * more, and what is left is to drop the request.
  *
  * Locks: `emptying` is held while a load of requests is put in order, so that two loads cannot
  * change places, and so that who comes later, to put a barrier behind them say, waits until they
@@ -42,6 +42,11 @@ void paio_inbox_put(struct paio_request *request)
     do
         request->in_file.next = next;
     while (!atomic_compare_exchange_weak(&inbox, &next, &request->in_file));
+}
+
+bool paio_inbox_holds(void)
+{
+    return atomic_load(&inbox);
 }
 
 void paio_inbox_empty(void)

@@ -14,6 +14,9 @@ void paio_inbox_reset(void);
 /* Puts a request, filled in and with its reference to a file, into the inbox. Lock-free. */
 void paio_inbox_put(struct paio_request *request);
 
+/* Is there anything in it? */
+bool paio_inbox_holds(void);
+
 /*
  * Puts what is in the inbox in order and starts it. Whatever depends on order calls it first.
  * Signals blocked, no lock held. Async-signal-safe.

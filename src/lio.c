@@ -103,6 +103,8 @@ static int list_io(struct aiocb *const list[], int count, const struct sigevent 
     listing.short_of_resources = false;
     paio_batch_init(&listing.batch);
     paio_signals_block(&saved);
+    /* Not before: a handler might fork, and leave the child with what was the parent's. */
+    paio_process_start();
     if (event && event->sigev_notify != SIGEV_NONE) {
         listing.group = make_group(event);
         if (!listing.group) {
@@ -123,10 +125,8 @@ PAIO_EXPORT int lio_listio(int mode, struct aiocb *const list[], int count, stru
     int saved = errno, error;
 
     error = (mode != LIO_WAIT && mode != LIO_NOWAIT) || count < 0 ? -EINVAL : 0;
-    if (!error) {
-        paio_process_start();
+    if (!error)
         error = list_io(list, count, mode == LIO_NOWAIT ? event : NULL);
-    }
     if (!error && mode == LIO_WAIT)
         error = wait_all(list, count);
     errno = error ? -error : saved;

@@ -22,16 +22,28 @@ static bool waits(const struct paio_request *request)
     return atomic_load_explicit(&request->state, memory_order_relaxed) == PAIO_WAITING;
 }
 
+static bool is_new(const struct paio_request *request)
+{
+    return atomic_load_explicit(&request->state, memory_order_relaxed) == PAIO_NEW;
+}
+
 static struct paio_request *in_flight_of(struct paio_link *link)
 {
     return paio_container(link, struct paio_request, in_file);
 }
 
-bool paio_order_enter(struct paio_request *request, struct paio_file *file, enum paio_lane lane)
+/* Under the lock. */
+static void forget_file(struct paio_request *request)
+{
+    atomic_store_explicit(&request->file, NULL, memory_order_relaxed);
+    paio_request_move(request, PAIO_LEFT);
+}
+
+/* As paio_order_enter, under the lock, for one whose result is to come. True: it may start. */
+static bool line_up(struct paio_request *request, struct paio_file *file, enum paio_lane lane)
 {
     bool start = true;
 
-    pthread_mutex_lock(&file->lock);
     if (is_sync(request) && lane == PAIO_NO_LANE) {
         start = paio_list_empty(&file->in_flight);
         paio_list_append(start ? &file->syncs : &file->in_flight, &request->in_file);
@@ -44,8 +56,28 @@ bool paio_order_enter(struct paio_request *request, struct paio_file *file, enum
         paio_list_append(request->lane, &request->in_lane);
     }
     paio_request_move(request, start ? PAIO_STARTED : PAIO_WAITING);
-    pthread_mutex_unlock(&file->lock);
     return start;
+}
+
+enum paio_turn paio_order_enter(struct paio_request *request, struct paio_file *file,
+                                enum paio_lane lane)
+{
+    enum paio_turn turn;
+
+    pthread_mutex_lock(&file->lock);
+    if (request->early && !request->carry_on) {
+        turn = PAIO_TURN_OVER;
+        forget_file(request);
+    } else {
+        turn = line_up(request, file, lane) ? PAIO_TURN_NOW : PAIO_TURN_LATER;
+        if (request->early)
+            turn = PAIO_TURN_BACK;
+        request->early = false;
+    }
+    pthread_mutex_unlock(&file->lock);
+    if (turn == PAIO_TURN_OVER)
+        paio_file_put(file);
+    return turn;
 }
 
 static void hand_out(struct paio_request *request, struct paio_link *start)
@@ -82,17 +114,38 @@ static void leave_lane(struct paio_request *request, struct paio_link *start)
         hand_out(next, start);
 }
 
+/* Not in order yet? Then who puts it there is told. Under the lock. */
+static bool is_early(struct paio_request *request)
+{
+    request->early = is_new(request);
+    return request->early;
+}
+
+bool paio_order_there(struct paio_request *request)
+{
+    struct paio_file *file = atomic_load_explicit(&request->file, memory_order_relaxed);
+    bool there;
+
+    pthread_mutex_lock(&file->lock);
+    there = !is_early(request);
+    pthread_mutex_unlock(&file->lock);
+    return there;
+}
+
 void paio_order_leave(struct paio_request *request, struct paio_link *start)
 {
     struct paio_file *file = atomic_load_explicit(&request->file, memory_order_relaxed);
 
     pthread_mutex_lock(&file->lock);
+    if (is_early(request)) {
+        pthread_mutex_unlock(&file->lock);
+        return;
+    }
     paio_list_remove(&request->in_file);
     if (request->lane)
         leave_lane(request, start);
     open_barriers(file, start);
-    atomic_store_explicit(&request->file, NULL, memory_order_relaxed);
-    paio_request_move(request, PAIO_LEFT);
+    forget_file(request);
     pthread_mutex_unlock(&file->lock);
     paio_file_put(file);
 }
@@ -103,8 +156,9 @@ enum taking { TAKEN, GOES_ON, TOO_EARLY };
 /*
  * Takes one request back under the file's lock, if nothing of it was carried out. A request that
  * waits becomes STARTED, its result to be ECANCELED: it stays on the lists until it leaves, which
- * keeps its place (a barrier behind it opens when it has gone). TOO_EARLY: another thread is about
- * to give it to its engine, or to publish that it was canceled.
+ * keeps its place (a barrier behind it opens when it has gone). One that was not in the inbox when that was
+ * emptied belongs to a call that has not returned, and that a handler may keep: it goes on. TOO_EARLY: another
+ * thread is about to give it to its engine, or to publish that it was canceled.
  */
 static enum taking take_back(struct paio_request *request)
 {
@@ -115,6 +169,8 @@ static enum taking take_back(struct paio_request *request)
         paio_request_move(request, PAIO_STARTED);
         return TAKEN;
     }
+    if (is_new(request) && request->open)
+        return GOES_ON;
     if (!engine || !atomic_load(&operation->arrived))
         return TOO_EARLY;
     if (!engine->cancel(operation))

@@ -13,17 +13,34 @@
 /* Lane of a request, or none. */
 enum paio_lane { PAIO_NO_LANE = -1, PAIO_LANE_READ, PAIO_LANE_WRITE };
 
-/*
- * Puts a fresh request on its file's lists, behind everything that came before. True: it may
- * start now. False: paio_order_leave of another will hand it out. Signals blocked, no lock held.
- */
-bool paio_order_enter(struct paio_request *request, struct paio_file *file, enum paio_lane lane);
+/* What becomes of a request that is put in order. */
+enum paio_turn {
+    PAIO_TURN_NOW,   /* it may start */
+    PAIO_TURN_LATER, /* paio_order_leave of another will hand it out */
+    PAIO_TURN_BACK,  /* the kernel had it before, and has handed it back: the pool is to go on with it */
+    PAIO_TURN_OVER,  /* its result came before its order: there is no more to do for it */
+};
 
 /*
- * Takes a finished request off its file and appends to start those that may start now because
- * of it, linked by operation.link. Gives up the reference to the file. Signals blocked.
+ * Puts a fresh request on its file's lists, behind everything that came before. With its turn over it
+ * is on none, the reference to the file is given up, and the request is to be dropped. Signals blocked,
+ * no lock held.
+ */
+enum paio_turn paio_order_enter(struct paio_request *request, struct paio_file *file,
+                                enum paio_lane lane);
+
+/*
+ * Takes a finished request off its file, gives up the reference to it, and appends to start those that
+ * may start now because of it, linked by operation.link. One that has not been put in order yet is left
+ * to paio_order_enter. Signals blocked.
  */
 void paio_order_leave(struct paio_request *request, struct paio_link *start);
+
+/*
+ * Is a request that the kernel has handed back in order, so that whoever closes its descriptor finds it? If not,
+ * it is left to paio_order_enter. Signals blocked.
+ */
+bool paio_order_there(struct paio_request *request);
 
 /*
  * Takes back what can still be taken back: the request of cb, or with cb NULL all of file that

@@ -38,6 +38,7 @@ struct paio_settings paio_settings;
 _Atomic(struct paio_alive *) paio_alive;
 
 static _Atomic uint32_t starting; /* the process that is starting the library */
+static uint32_t starts;           /* of whoever is starting: how many there were, in all ancestors */
 static _Atomic(_Atomic int *) private_slot[PAIO_PRIVATE];
 
 int paio_private_keep(int fd, _Atomic int *slot)
@@ -192,7 +193,7 @@ void paio_process_start_slowly(void)
     if (!paio_process_started()) {
         alive = make_alive();
         start();
-        atomic_store_explicit(&alive->started, 1, memory_order_release);
+        atomic_store_explicit(&alive->started, ++starts, memory_order_release);
         atomic_store_explicit(&paio_alive, alive, memory_order_release);
     }
     atomic_store(&starting, 0);

@@ -26,7 +26,7 @@ extern struct paio_settings paio_settings;
  * (MADV_WIPEONFORK), whichever way it was forked.
  */
 struct paio_alive {
-    _Atomic uint32_t started;
+    _Atomic uint32_t started; /* which start of the library it was, 0 for none */
 };
 
 extern _Atomic(struct paio_alive *) paio_alive;
@@ -34,12 +34,15 @@ extern _Atomic(struct paio_alive *) paio_alive;
 /* Starts the library, in this process for the first time or in a forked child anew. */
 void paio_process_start_slowly(void);
 
-/* Async-signal-safe once the library has started: one load. */
-static inline bool paio_process_started(void)
+/*
+ * Has the library started in this process? The answer is another number after each start: a call that got one
+ * earlier can tell that it goes on in a forked child. Async-signal-safe: two loads.
+ */
+static inline uint32_t paio_process_started(void)
 {
     struct paio_alive *alive = atomic_load_explicit(&paio_alive, memory_order_acquire);
 
-    return alive && atomic_load_explicit(&alive->started, memory_order_acquire);
+    return alive ? atomic_load_explicit(&alive->started, memory_order_acquire) : 0;
 }
 
 /* What each call that submits begins with. */

@@ -103,7 +103,7 @@ void paio_request_reserve(unsigned count)
     pthread_mutex_unlock(&slab.lock);
 }
 
-static void prepare(struct paio_request *request, struct aiocb *cb)
+static void prepare(struct paio_request *request, struct aiocb *cb, bool open)
 {
     uint32_t generation = atomic_load_explicit(&request->generation, memory_order_relaxed) + 1;
 
@@ -115,6 +115,9 @@ static void prepare(struct paio_request *request, struct aiocb *cb)
     request->lane = NULL;
     request->chosen = NULL;
     request->carry_on = false;
+    request->early = false;
+    request->open = open;
+    atomic_store_explicit(&request->dropped, false, memory_order_relaxed);
     atomic_store_explicit(&request->file_write, false, memory_order_relaxed);
     atomic_store_explicit(&request->publication, PAIO_UNPUBLISHED, memory_order_relaxed);
     request->accepted = 0;
@@ -123,7 +126,7 @@ static void prepare(struct paio_request *request, struct aiocb *cb)
         cb->__policy = (int) generation;
     }
     paio_request_move(request, PAIO_NEW);
-    /* Release: whoever finds this control block here sees its generation. */
+    /* Release: whoever finds this control block here sees its generation, and `open`. */
     atomic_store_explicit(&request->cb, cb, memory_order_release);
 }
 
@@ -132,21 +135,30 @@ struct paio_request *paio_request_try(struct aiocb *cb)
     struct paio_request *request = take();
 
     if (request)
-        prepare(request, cb);
+        prepare(request, cb, true);
+    return request;
+}
+
+static struct paio_request *take_or_grow(void)
+{
+    struct paio_request *request;
+
+    pthread_mutex_lock(&slab.lock);
+    do
+        request = take();
+    while (!request && grow());
+    pthread_mutex_unlock(&slab.lock);
     return request;
 }
 
 struct paio_request *paio_request_allocate(struct aiocb *cb)
 {
-    struct paio_request *request = paio_request_try(cb);
+    struct paio_request *request = take();
 
+    if (!request)
+        request = take_or_grow();
     if (request)
-        return request;
-    pthread_mutex_lock(&slab.lock);
-    do
-        request = paio_request_try(cb);
-    while (!request && grow());
-    pthread_mutex_unlock(&slab.lock);
+        prepare(request, cb, false);
     return request;
 }
 
@@ -155,6 +167,12 @@ void paio_request_free(struct paio_request *request)
     atomic_store_explicit(&request->cb, NULL, memory_order_relaxed);
     paio_request_move(request, PAIO_FREE);
     put(request);
+}
+
+void paio_request_drop(struct paio_request *request)
+{
+    if (!request->early || atomic_exchange(&request->dropped, true))
+        paio_request_free(request);
 }
 
 static bool unwritten_file(const struct paio_request *request)

@@ -17,7 +17,8 @@ struct paio_file;
  */
 enum paio_state {
     PAIO_FREE,    /* in the slab. paio_request_allocate moves it on. */
-    PAIO_NEW,     /* the submitter fills it in. paio_order_enter moves it on. */
+    PAIO_NEW,     /* the submitter fills it in, and may have given it to the kernel already.
+                     paio_order_enter moves it on. */
     PAIO_WAITING, /* behind another request or a barrier. paio_order_leave (of the other), or
                      paio_order_cancel, moves it on. */
     PAIO_STARTED, /* the dispatcher or an engine has it, or its result is published and the rest
@@ -43,6 +44,9 @@ struct paio_request {
     struct paio_link in_file;        /* the file's list of what is in flight; before: the inbox */
     struct paio_link in_lane;        /* those that run one at a time; next == NULL: in none */
     struct paio_link *lane;          /* the list in_lane is on */
+    bool early;                      /* finished or handed back before it was put in order */
+    bool open;                       /* signals are open while it is PAIO_NEW: nobody may wait for
+                                        its next state; constant while in use */
     struct paio_descriptor *descriptor;
 
     /* Completion: of whoever completes it. */
@@ -54,7 +58,8 @@ struct paio_request {
     const struct paio_engine *chosen; /* the engine it starts on */
     _Atomic(enum paio_publication) publication;
     bool notified;                   /* the notification has been delivered */
-    bool carry_on;                   /* the kernel gave it back: the pool goes on */
+    bool carry_on;                   /* the kernel handed it back: the pool goes on */
+    _Atomic bool dropped;            /* early: by one of the two that must */
     _Atomic bool file_write;         /* a write to a regular file: exit waits for it */
 };
 
@@ -77,6 +82,12 @@ void paio_request_reserve(unsigned count);
 
 /* Gives it back. Lock-free. The memory stays readable as a request for ever. */
 void paio_request_free(struct paio_request *request);
+
+/*
+ * The same for one that has been accepted: who has finished and notified it calls this, and if it was
+ * early who would have put it in order too. The second frees it.
+ */
+void paio_request_drop(struct paio_request *request);
 
 /*
  * The request that cb stands for while it is in flight, or NULL. The answer may be out of date

@@ -161,7 +161,7 @@ static void hand_on(void)
 {
     uint32_t waiting = atomic_load(&candidates);
 
-    while (waiting && paio_kernel_in_flight()) {
+    while (waiting && paio_kernel_busy()) {
         uint32_t one = waiting & -waiting;
 
         if (atomic_compare_exchange_weak(&candidates, &waiting, waiting & ~one)) {

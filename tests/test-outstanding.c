@@ -5,9 +5,7 @@
  */
 #include "t.h"
 
-#include <libaio.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -16,8 +14,6 @@ enum { BLOCK = 4096, MANY = 32, SIZE = MANY * BLOCK, ROUNDS = 200, THREADS = 4, 
 
 /* More than the kernel engine has room for; what may be between the comparison and the system call. */
 enum { QUEUED = 400, WINDOW = 64, LONG = 16 };
-
-enum { JUMPS = 100000 };
 
 static struct aiocb cbs[MANY], sync_cb, queued[QUEUED];
 static unsigned char *blocks;
@@ -274,160 +270,6 @@ START_TEST(waiting_writes_do_not_reach_the_file_that_takes_the_number)
 }
 END_TEST
 
-static int handled;
-
-static void write_for(double seconds)
-{
-    double end = t_now() + seconds;
-
-    for (int i = 0; t_now() < end; i = (i + 1) % MANY) {
-        t_wait(&cbs[i]);
-        t_submit_write(&cbs[i], fd, blocks + i * BLOCK, BLOCK, i * BLOCK);
-    }
-    t_ring_every(0);
-    for (int i = 0; i < MANY; i++)
-        t_wait(&cbs[i]);
-}
-
-static void turn_to_the_other(int number, siginfo_t *info, void *context)
-{
-    (void) number, (void) info, (void) context;
-    handled++;
-    dup2(sync_cb.aio_fildes, fd);
-}
-
-/* dup2 is async-signal-safe: also in a handler that interrupts a submission to that descriptor. */
-START_TEST(dup2_in_a_handler_returns)
-{
-    int file = t_cold_file(SIZE);
-
-    open_direct(file, O_RDWR);
-    sync_cb.aio_fildes = t_reopen(file, O_RDWR | O_DIRECT);
-    t_handle(SIGALRM, turn_to_the_other, SA_RESTART);
-    t_ring_every(97);
-    write_for(1);
-    ck_assert_int_gt(handled, 0);
-}
-END_TEST
-
-static sigjmp_buf out;
-static volatile sig_atomic_t submitting;
-
-static void jump(int number, siginfo_t *info, void *context)
-{
-    (void) number, (void) info, (void) context;
-    if (submitting)
-        siglongjmp(out, 1);
-}
-
-static bool ring_in_submit;
-
-/* libaio's, for the library too: the handler comes when the request is as good as in the kernel. */
-int io_submit(io_context_t context, long count, struct iocb **iocbs)
-{
-    long submitted;
-
-    if (ring_in_submit)
-        raise(SIGUSR1);
-    submitted = syscall(SYS_io_submit, context, count, iocbs);
-    return submitted < 0 ? -errno : (int) submitted;
-}
-
-static void jump_always(int number, siginfo_t *info, void *context)
-{
-    (void) number, (void) info, (void) context;
-    siglongjmp(out, 1);
-}
-
-/* It comes late enough: the request is accepted, and done. */
-START_TEST(handler_jumps_out_of_io_submit)
-{
-    open_direct(t_cold_file(SIZE), O_RDONLY);
-    t_handle(SIGUSR1, jump_always, SA_RESTART);
-    submit_reads(0, MANY / 2);
-    ring_in_submit = true;
-    for (volatile int i = MANY / 2; i < MANY; i++)
-        if (!sigsetjmp(out, 1))
-            submit_reads(i, 1);
-    ring_in_submit = false;
-    t_submit_sync(&sync_cb, fd, O_SYNC);
-    t_wait_done(&sync_cb, 0);
-    wait_reads();
-}
-END_TEST
-
-static void jump_out_and_exit(void *unused)
-{
-    struct aiocb *fresh = t_control_blocks(JUMPS);
-    volatile int i = 0, lost = 0;
-
-    (void) unused;
-    t_handle(SIGALRM, jump, SA_RESTART);
-    t_ring_every(97);
-    while (lost < 20 && i < JUMPS) {
-        struct aiocb *cb;
-        int error;
-
-        if (sigsetjmp(out, 1)) {
-            submitting = 0;
-            lost++;
-        }
-        cb = &fresh[i++];
-        t_prepare(cb, fd, blocks + i % MANY * BLOCK, BLOCK, i % MANY * BLOCK);
-        submitting = 1;
-        error = aio_read(cb);
-        submitting = 0;
-        ck_assert_int_eq(error, 0);
-        if (i % MANY == 0)
-            t_wait_done(cb, BLOCK);
-    }
-    t_ring_every(0);
-    ck_assert_int_gt(lost, 0);
-    for (int n = 0; n < MANY; n++) {
-        t_submit_read(&cbs[n], fd, blocks + n * BLOCK, BLOCK, n * BLOCK);
-        t_wait_done(&cbs[n], BLOCK);
-    }
-    /* Nor does a barrier wait for what was lost. */
-    t_submit_sync(&sync_cb, fd, O_SYNC);
-    t_wait_done(&sync_cb, 0);
-    exit(0);
-}
-
-/* The request may be lost. Nothing else is, and the process ends. */
-START_TEST(handler_that_jumps_out_of_a_submission_stops_nobody)
-{
-    open_direct(t_cold_file(SIZE), O_RDONLY);
-    t_reap(t_child(jump_out_and_exit, NULL));
-}
-END_TEST
-
-static void leave(int number, siginfo_t *info, void *context)
-{
-    (void) number, (void) info, (void) context;
-    exit(0);
-}
-
-static void write_until_left(void *microseconds)
-{
-    t_handle(SIGALRM, leave, 0);
-    t_ring_every((long) microseconds);
-    write_for(t_patience() * 2);
-}
-
-/* Programs do that on SIGTERM. */
-START_TEST(exit_in_a_handler_ends_the_process)
-{
-    const int flags[] = { O_DIRECT, 0 };
-
-    for (size_t f = 0; f < T_COUNT(flags); f++) {
-        fd = t_reopen(t_cached_file(SIZE), O_RDWR | flags[f]);
-        blocks = t_aligned(SIZE);
-        for (size_t i = 0; i < t_scale(80); i++)
-            t_reap(t_child(write_until_left, (void *) (long) (2000 + i * 37)));
-    }
-}
-END_TEST
-
 /* Some reap by aio_error, some by aio_suspend, while others submit. */
 static void *read_and_poll(void *argument)
 {
@@ -483,14 +325,6 @@ static void add_many(TCase *tests)
     tcase_add_test(tests, waiting_writes_do_not_reach_the_file_that_takes_the_number);
 }
 
-static void add_handlers(TCase *tests)
-{
-    tcase_add_test(tests, dup2_in_a_handler_returns);
-    tcase_add_test(tests, handler_jumps_out_of_io_submit);
-    tcase_add_test(tests, handler_that_jumps_out_of_a_submission_stops_nobody);
-    tcase_add_test(tests, exit_in_a_handler_ends_the_process);
-}
-
 static void add_queue(TCase *tests)
 {
     tcase_add_test(tests, waiting_writes_do_not_reach_the_file_that_takes_the_number);
@@ -500,7 +334,6 @@ int main(void)
 {
     const struct t_part parts[] = {
         { .name = "many outstanding", .add = add_many },
-        { .name = "handlers in between", .add = add_handlers, .need = T_HANDLERS | T_NO_SANITIZER },
         { .name = "one at a time", .add = add_queue, .settings = { "LIBPOSIX_AIO_ORDER=descriptor" } },
         { .name = NULL },
     };
