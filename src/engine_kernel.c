@@ -60,7 +60,7 @@ static struct {
 
 bool paio_kernel_busy(void)
 {
-    /* In this order: what goes on its way from the one to the other is seen. */
+    /* In this order: what goes from the backlog to the kernel is seen (take_room comes first). */
     return atomic_load(&engine.waiting) || atomic_load(&engine.given);
 }
 

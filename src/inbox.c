@@ -13,7 +13,7 @@
  *
  * What the kernel has been given by the call that submits: whoever comes next, at the latest who does what is
  * behind its result (settle_results of finish.c). The result may be first: then there is no order to be kept any
- * more, and what is left is to drop the request.
+ * more, and what is left is to drop the request; or, if the kernel has handed it back, to give it to the pool.
  *
  * Locks: `emptying` is held while a load of requests is put in order, so that two loads cannot
  * change places, and so that who comes later, to put a barrier behind them say, waits until they

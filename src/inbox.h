@@ -14,7 +14,7 @@ void paio_inbox_reset(void);
 /* Puts a request, filled in and with its reference to a file, into the inbox. Lock-free. */
 void paio_inbox_put(struct paio_request *request);
 
-/* Is there anything in it? */
+/* Is there anything in it? Lock-free, async-signal-safe. */
 bool paio_inbox_holds(void);
 
 /*

@@ -44,7 +44,8 @@ struct paio_request {
     struct paio_link in_file;        /* the file's list of what is in flight; before: the inbox */
     struct paio_link in_lane;        /* those that run one at a time; next == NULL: in none */
     struct paio_link *lane;          /* the list in_lane is on */
-    bool early;                      /* finished or handed back before it was put in order */
+    bool early;                      /* finished or handed back before it was put in order; whoever
+                                        has set it, or found it set, reads it without the lock too */
     bool open;                       /* signals are open while it is PAIO_NEW: nobody may wait for
                                         its next state; constant while in use */
     struct paio_descriptor *descriptor;
@@ -85,7 +86,7 @@ void paio_request_free(struct paio_request *request);
 
 /*
  * The same for one that has been accepted: who has finished and notified it calls this, and if it was
- * early who would have put it in order too. The second frees it.
+ * early who would have put it in order too. The second frees it. Lock-free.
  */
 void paio_request_drop(struct paio_request *request);
 
