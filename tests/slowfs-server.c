@@ -130,9 +130,7 @@ static void accept_request(fuse_req_t req, struct slowfs_record what, const void
         memcpy(w.bytes, bytes, what.length);
     }
     waiting[waiting_count++] = w;
-    if (w.held)
-        atomic_fetch_add(&orders->held, 1);
-    atomic_fetch_add(&orders->arrived, 1);
+    atomic_fetch_add(&orders->arrived, 1 + (w.held ? SLOWFS_ONE_HELD : 0));
 }
 
 /* Answers what has been released, has waited long enough, or is waited for no more. */
@@ -150,7 +148,7 @@ static void answer_waiting(bool all)
             continue;
         }
         if (w.held)
-            atomic_fetch_sub(&orders->held, 1);
+            atomic_fetch_sub(&orders->arrived, SLOWFS_ONE_HELD);
         if (dropped)
             fuse_reply_err(w.req, EINTR);
         else

@@ -4,7 +4,8 @@
  *
  * The test writes the orders (hold, fail, shorten, delay, release) and the server the counts; all
  * are atomic. A request's effect on the data comes before it is counted in `finished`, and that
- * before it is answered.
+ * before it is answered. That it has arrived and that it is held is counted at once, in one word:
+ * a test may wait for either and then rely on the other.
  */
 #ifndef SLOWFS_SHARED_H
 #define SLOWFS_SHARED_H
@@ -12,6 +13,8 @@
 #include "slowfs.h"
 
 #include <stdatomic.h>
+
+#define SLOWFS_ONE_HELD (1ul << 32)
 
 /* Orders to the server for one kind of operation, and its counts. */
 struct slowfs_orders {
@@ -22,8 +25,7 @@ struct slowfs_orders {
     atomic_uint shorten;
     atomic_size_t shorten_length;
     atomic_uint delay;
-    atomic_uint arrived;
-    atomic_uint held;
+    atomic_ulong arrived; /* and, in steps of SLOWFS_ONE_HELD, how many are held */
     atomic_uint finished;
 };
 

@@ -114,12 +114,12 @@ void slowfs_delay(enum slowfs_op op, unsigned int milliseconds)
 
 unsigned int slowfs_arrived(enum slowfs_op op)
 {
-    return atomic_load(&shared->orders[op].arrived);
+    return (unsigned int) (atomic_load(&shared->orders[op].arrived) % SLOWFS_ONE_HELD);
 }
 
 unsigned int slowfs_held(enum slowfs_op op)
 {
-    return atomic_load(&shared->orders[op].held);
+    return (unsigned int) (atomic_load(&shared->orders[op].arrived) / SLOWFS_ONE_HELD);
 }
 
 unsigned int slowfs_finished(enum slowfs_op op)
