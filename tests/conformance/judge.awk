@@ -42,6 +42,13 @@ function acceptable(test, status,    k) {
     return ordinary(status) && (k == "FAILS" || unclear[test] || status == "PASS")
 }
 
+# What the test printed in the run that was not acceptable.
+function quote(file,    line) {
+    while ((getline line < file) > 0)
+        print "         " line
+    close(file)
+}
+
 function rates(library, test,    i, text) {
     for (i = 1; i <= nseen[library, test]; i++)
         text = text " " seen[library, test, i] "=" count[library, test, seen[library, test, i]]
@@ -98,6 +105,7 @@ END {
             } else if ((name, test) in wrong) {
                 printf "FAILED   %-8s %-18s %s, on glibc %s: see %s\n", name, test, \
                     rates(name, test), expected[test], where[name, test]
+                quote(where[name, test])
                 failed++
             } else if (skipped(kind(test)))
                 untested++
