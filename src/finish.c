@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The way up, from an engine's result: publish -> signal -> wake -> call -> group -> next in
- * order. The signal goes first, as glibc has it: when aio_suspend returns its handler has run.
+ * order. The signal goes before the wakeup, and the request is not PUBLISHED without it: when
+ * aio_suspend or LIO_WAIT returns the handler has run, as on glibc.
  *
  * Up to the wakeup it is lock-free, for aio_error does it too, in a handler perhaps; the rest
  * takes locks. So the kernel engine's completions are published at once and then put on a stack, `settled`,
@@ -62,8 +63,9 @@ static void publish(struct paio_request *request, ssize_t result)
     atomic_fetch_sub(&request->descriptor->requests, 1);
     atomic_store_explicit(&request->publication, PAIO_PUBLISHING, memory_order_release);
     buckets = paio_publish(cb, result);
-    atomic_store_explicit(&request->publication, PAIO_PUBLISHED, memory_order_release);
     request->notified = paio_notify_at_once(&request->notice.event);
+    /* Sequentially consistent: pairs with await_signal, which is held, and then looks here. */
+    atomic_store(&request->publication, PAIO_PUBLISHED);
     if (request->operation.followed)
         paio_waiter_hold(buckets);
     else

@@ -67,12 +67,11 @@ static int wait_all(struct aiocb *const list[], int count)
 
     for (int i = 0; i < count; i++) {
         const struct aiocb *each = list[i];
-        int error = 0;
+        int error;
 
         if (!each || each->aio_lio_opcode == LIO_NOP)
             continue;
-        if (paio_in_progress(each))
-            error = paio_wait_any(&each, 1, NULL);
+        error = paio_wait_any(&each, 1, NULL);
         if (error)
             return error;
         failed = failed || paio_status_error(atomic_load(paio_status(each))) != 0;

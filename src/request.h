@@ -26,7 +26,11 @@ enum paio_state {
     PAIO_LEFT,    /* off its file's lists; being notified. paio_request_free moves it on. */
 };
 
-/* Has the caller got the result? It is about to while PUBLISHING, and has it when PUBLISHED. */
+/*
+ * Has the caller got the result? It is about to while PUBLISHING, and has it when PUBLISHED, and its
+ * signal too. Signals are blocked from one to the other: nobody waits for that in a handler on the
+ * thread that is to do it.
+ */
 enum paio_publication { PAIO_UNPUBLISHED, PAIO_PUBLISHING, PAIO_PUBLISHED };
 
 struct paio_request {

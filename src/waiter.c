@@ -101,7 +101,7 @@ void paio_waiter_wake(uint32_t buckets)
 {
     uint64_t lead;
 
-    if (atomic_load_explicit(&held, memory_order_relaxed))
+    if (atomic_load(&held))
         buckets |= atomic_exchange(&held, 0);
     if (!buckets)
         return;
@@ -112,13 +112,17 @@ void paio_waiter_wake(uint32_t buckets)
         wake_bucket((unsigned) __builtin_ctz(buckets));
 }
 
-static bool some_done(const struct aiocb *const list[], int count)
+/* Is one done, or none to wait for? *done is the one, or NULL. */
+static bool some_done(const struct aiocb *const list[], int count, const struct aiocb **done)
 {
     bool any = false;
 
+    *done = NULL;
     for (int i = 0; i < count; i++) {
-        if (list[i] && !paio_in_progress(list[i]))
+        if (list[i] && !paio_in_progress(list[i])) {
+            *done = list[i];
             return true;
+        }
         any = any || list[i];
     }
     return !any;
@@ -200,11 +204,12 @@ static void leave_lead(void *argument)
 static int lead(const struct aiocb *const list[], int count, uint64_t *mine,
                 const struct timespec *deadline)
 {
+    const struct aiocb *done;
     int result = 0;
 
     atomic_fetch_add(&asleep, 1);
     pthread_cleanup_push(leave_lead, mine);
-    if (!some_done(list, count) && !paio_kernel_ready())
+    if (!some_done(list, count, &done) && !paio_kernel_ready())
         result = paio_kernel_wait(deadline);
     pthread_cleanup_pop(1);
     return result;
@@ -260,15 +265,47 @@ static bool settled_now(void)
     return true;
 }
 
+/* Is the result there, and its signal not sent yet? */
+static bool lacks_signal(const struct aiocb *cb)
+{
+    const struct paio_request *request;
+
+    if (cb->aio_sigevent.sigev_notify == SIGEV_NONE)
+        return false;
+    request = paio_request_find(cb);
+    return request && atomic_load(&request->publication) == PAIO_PUBLISHING;
+}
+
+/*
+ * Whoever finds a result before it sleeps would be ahead of the signal. Another thread is about to send it, waits
+ * for nothing meanwhile, and wakes afterwards whoever is held: so neither a deadline nor a handler
+ * ends this.
+ */
+static void await_signal(const struct aiocb *cb)
+{
+    uint32_t seen;
+
+    while (lacks_signal(cb)) {
+        seen = atomic_load(&bucket[number() % BUCKETS].word);
+        paio_waiter_hold((uint32_t) 1 << number() % BUCKETS);
+        if (lacks_signal(cb))
+            follow(seen, NULL);
+    }
+}
+
 int paio_wait_any(const struct aiocb *const list[], int count, const struct timespec *deadline)
 {
+    const struct aiocb *done;
     bool tidied = false;
     int result = 0;
 
     /* In a forked child that has not started the library nothing is in flight. */
     while (paio_process_started()) {
-        if (some_done(list, count))
+        if (some_done(list, count, &done)) {
+            if (done)
+                await_signal(done);
             return 0;
+        }
         /* Once before each sleep: others may bring more for ever, and a deadline passes. */
         if (!tidied) {
             tidied = true;

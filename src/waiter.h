@@ -12,8 +12,8 @@
 void paio_waiter_reset(void);
 
 /*
- * Waits until one of the control blocks is not in progress: 0, -EINTR, or -ETIMEDOUT past
- * deadline (CLOCK_MONOTONIC, NULL: none). NULL entries are skipped; none at all is 0. A
+ * Waits until one of the control blocks is not in progress, and its signal sent: 0, -EINTR, or
+ * -ETIMEDOUT past deadline (CLOCK_MONOTONIC, NULL: none). NULL entries are skipped; none at all is 0. A
  * cancellation point. Async-signal-safe, also in a handler that interrupted this function.
  */
 int paio_wait_any(const struct aiocb *const list[], int count, const struct timespec *deadline);
