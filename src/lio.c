@@ -67,11 +67,13 @@ static int wait_all(struct aiocb *const list[], int count)
 
     for (int i = 0; i < count; i++) {
         const struct aiocb *each = list[i];
-        int error;
+        int error = 0;
 
         if (!each || each->aio_lio_opcode == LIO_NOP)
             continue;
-        error = paio_wait_any(&each, 1, NULL);
+        /* One that is done has perhaps not had its signal yet. */
+        if (paio_in_progress(each) || each->aio_sigevent.sigev_notify != SIGEV_NONE)
+            error = paio_wait_any(&each, 1, NULL);
         if (error)
             return error;
         failed = failed || paio_status_error(atomic_load(paio_status(each))) != 0;
