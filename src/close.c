@@ -22,8 +22,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "backlog.h"
 #include "dispatch.h"
-#include "engine_kernel.h"
 #include "engine_pool.h"
 #include "engine_stream.h"
 #include "process.h"
@@ -52,7 +52,7 @@ static void retire(int fd)
     if (atomic_load(&descriptor->requests) && owner()) {
         paio_dispatch_cancel(fd, NULL);
         paio_signals_block(&saved);
-        paio_kernel_wait_entering(fd);
+        paio_backlog_wait_entering(fd);
         paio_stream_close(fd);
         paio_pool_wait_transfers(fd);
         paio_signals_restore(&saved);

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 
+#include "backlog.h"
 #include "choose.h"
 #include "completion.h"
 #include "engine_kernel.h"
@@ -152,8 +153,8 @@ static void start_waited(struct paio_operation *operation)
 {
     operation->complete = paio_finish_later;
     atomic_store(&operation->engine, &paio_engine_kernel);
-    paio_kernel_enqueue(operation);
-    paio_kernel_refill();
+    paio_backlog_put(&operation, 1);
+    paio_backlog_refill();
     paio_completion_wake();
     /* What the refill gave back is on the settled stack, and those behind it in its lane wait. */
     if (paio_dispatch_urgent())
@@ -317,7 +318,7 @@ static bool try_kernel(const struct paio_call *call, size_t done, struct paio_re
     atomic_store(&operation->engine, &paio_engine_kernel);
     atomic_store(&operation->arrived, true);
     commit(call, request, file);
-    if (!paio_kernel_push(operation)) {
+    if (!paio_kernel_push_one(operation)) {
         refused_in_call(call, request);
     } else if (is_same_process(call)) {
         paio_inbox_put(request);

@@ -3,7 +3,7 @@
  * The kernel engine: io_submit with RWF_NOWAIT, so that what cannot be begun without waiting
  * comes back with -EAGAIN, and io_getevents with a timeout of zero, called by whoever wants
  * completions. The kernel's own lock of the ring keeps reapers apart, so any number of threads
- * and handlers may reap at once.
+ * and handlers may reap at once. What there is no room for waits in the backlog (backlog.c).
  *
  * Nobody waits in io_getevents: it would return EINTR even under SA_RESTART, and while anyone is
  * inside others could not look at the ring. Each operation names an eventfd (IOCB_FLAG_RESFD)
@@ -16,7 +16,7 @@
  * that jumps out takes none for ever: until then its completion may have left the count one too low. Given it is
  * before, so that whoever asks whether there is anything to be reaped never hears no too early.
  *
- * Locks: engine.lock (k) guards the backlog. It is a leaf; not held across io_submit.
+ * No locks.
  */
 #include "engine_kernel.h"
 
@@ -25,17 +25,16 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/uio.h>
 
-#include "file.h"
+#include "backlog.h"
 #include "process.h"
 
 /*
  * LIMIT is kept below the 256 requests that a device's queue takes as a rule: beyond it
  * RWF_NOWAIT answers -EAGAIN, and the pool would do what the device will soon have room for.
  */
-enum { RING = 1024, LIMIT = 192, BATCH = 64 };
+enum { RING = 1024, LIMIT = 192 };
 
 /* What the kernel maps at the address that an io_context_t is. */
 struct ring {
@@ -47,26 +46,22 @@ struct ring {
 static const unsigned RING_MAGIC = 0xa10a10a1;
 
 static struct {
-    pthread_mutex_t lock;
-    struct paio_link backlog;          /* k: operations that wait for room */
-    struct paio_link entering;         /* k: loads on their way from there into the kernel */
-    _Atomic uint32_t waiting;          /* k to write: length of backlog */
     _Atomic uint32_t given;            /* operations that the kernel holds, or is about to be given */
     _Atomic int32_t submitted;         /* those for which room is taken */
     io_context_t context;              /* constant once started */
     struct ring *ring;                 /* the same, as memory; NULL: no engine */
     _Atomic int waiters, prompt, idle; /* eventfds; idle is always writable */
-} engine = { .lock = PTHREAD_MUTEX_INITIALIZER, .waiters = -1, .prompt = -1, .idle = -1 };
+} engine = { .waiters = -1, .prompt = -1, .idle = -1 };
 
 bool paio_kernel_busy(void)
 {
-    /* In this order: what goes from the backlog to the kernel is seen (take_room comes first). */
-    return atomic_load(&engine.waiting) || atomic_load(&engine.given);
+    /* In this order: what goes from the backlog to the kernel is seen (paio_kernel_take_room comes first). */
+    return !paio_backlog_empty() || atomic_load(&engine.given);
 }
 
 bool paio_kernel_refillable(void)
 {
-    return atomic_load(&engine.waiting) && atomic_load(&engine.submitted) < LIMIT;
+    return !paio_backlog_empty() && atomic_load(&engine.submitted) < LIMIT;
 }
 
 bool paio_kernel_ready(void)
@@ -102,13 +97,12 @@ static void prepare(struct paio_operation *o)
     o->iocb.data = o;
     if (!o->may_block)
         o->iocb.aio_rw_flags = RWF_NOWAIT;
-    io_set_eventfd(&o->iocb, o->prompt || atomic_load(&engine.waiting) ? engine.prompt : engine.waiters);
+    io_set_eventfd(&o->iocb, o->prompt || !paio_backlog_empty() ? engine.prompt : engine.waiters);
     /* Release: pairs with the acquire of paio_kernel_reap, through the kernel. */
     atomic_store_explicit(&o->arrived, true, memory_order_release);
 }
 
-/* Takes room for as many as there is room for, at most count. */
-static unsigned take_room(unsigned count)
+unsigned paio_kernel_take_room(unsigned count)
 {
     int32_t now = atomic_load(&engine.submitted);
     unsigned room;
@@ -122,31 +116,15 @@ static unsigned take_room(unsigned count)
     return room;
 }
 
-static void give_back_room(unsigned count)
+void paio_kernel_give_back_room(unsigned count)
 {
     atomic_fetch_sub(&engine.submitted, (int32_t) count);
     atomic_fetch_sub(&engine.given, count);
 }
 
-static void enqueue(struct paio_operation *operation)
+unsigned paio_kernel_push(struct paio_operation **operations, unsigned count)
 {
-    atomic_store(&operation->queued, &paio_engine_kernel);
-    atomic_store(&operation->arrived, true);
-    paio_list_append(&engine.backlog, &operation->link);
-    atomic_fetch_add(&engine.waiting, 1);
-}
-
-void paio_kernel_enqueue(struct paio_operation *operation)
-{
-    pthread_mutex_lock(&engine.lock);
-    enqueue(operation);
-    pthread_mutex_unlock(&engine.lock);
-}
-
-/* Submits count operations that have room, and returns those the kernel refused, in front. */
-static unsigned push(struct paio_operation **operations, unsigned count)
-{
-    struct iocb *iocbs[BATCH];
+    struct iocb *iocbs[PAIO_KERNEL_BATCH];
     unsigned refused = 0;
 
     for (unsigned i = 0; i < count; i++) {
@@ -162,7 +140,7 @@ static unsigned push(struct paio_operation **operations, unsigned count)
             operations[i]->error = n;
             atomic_store(&operations[i]->arrived, false);
             operations[refused++] = operations[i++];
-            give_back_room(1);
+            paio_kernel_give_back_room(1);
         }
     }
     return refused;
@@ -170,13 +148,13 @@ static unsigned push(struct paio_operation **operations, unsigned count)
 
 bool paio_kernel_begin(void)
 {
-    if (!engine.ring || atomic_load(&engine.waiting) || atomic_load(&engine.submitted) >= LIMIT)
+    if (!engine.ring || !paio_backlog_empty() || atomic_load(&engine.submitted) >= LIMIT)
         return false;
     atomic_fetch_add(&engine.given, 1);
     return true;
 }
 
-bool paio_kernel_push(struct paio_operation *operation)
+bool paio_kernel_push_one(struct paio_operation *operation)
 {
     struct iocb *iocb = &operation->iocb;
     int n;
@@ -199,158 +177,31 @@ static unsigned submit(struct paio_operation **operations, unsigned count)
     if (!engine.ring)
         return count;
     for (unsigned i = 0; i < count; i += room) {
-        unsigned these = count - i < BATCH ? count - i : BATCH;
+        unsigned these = count - i < PAIO_KERNEL_BATCH ? count - i : PAIO_KERNEL_BATCH;
 
-        room = atomic_load(&engine.waiting) ? 0 : take_room(these);
+        room = paio_backlog_empty() ? paio_kernel_take_room(these) : 0;
         if (!room) {
-            pthread_mutex_lock(&engine.lock);
-            for (; i < count; i++)
-                enqueue(operations[i]);
-            pthread_mutex_unlock(&engine.lock);
-            paio_kernel_refill();
+            paio_backlog_put(operations + i, count - i);
+            paio_backlog_refill();
             break;
         }
-        these = push(operations + i, room);
+        these = paio_kernel_push(operations + i, room);
         memmove(operations + refused, operations + i, these * sizeof *operations);
         refused += these;
     }
     return refused;
 }
 
-/*
- * Completes those whose descriptor has come to mean another file, and returns how many are left.
- * One look is for all that follow each other and say the same: they go to the kernel together.
- */
-static unsigned drop_changed(struct paio_operation **operations, unsigned count)
-{
-    const struct paio_operation *last = NULL;
-    unsigned kept = 0;
-
-    for (unsigned i = 0; i < count; i++) {
-        bool again = last && last->fd == operations[i]->fd &&
-                     paio_identity_equal(&last->identity, &operations[i]->identity);
-
-        if (again || paio_identity_holds(operations[i]->fd, &operations[i]->identity)) {
-            last = operations[i];
-            operations[kept++] = operations[i];
-        } else {
-            give_back_room(1);
-            operations[i]->complete(operations[i], paio_descriptor_lost(operations[i]->fd));
-        }
-    }
-    return kept;
-}
-
-/*
- * Leaves to the pool, whose threads block SIGXFSZ, the writes that lie beyond a limit set since they were
- * submitted, and returns how many other operations there are.
- */
-static unsigned leave_beyond_limit(struct paio_operation **operations, unsigned count)
-{
-    struct rlimit limit;
-    unsigned kept = 0;
-
-    if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
-        return count;
-    for (unsigned i = 0; i < count; i++) {
-        struct paio_operation *o = operations[i];
-
-        if (o->code == PAIO_WRITE && (rlim_t) o->offset + o->length > limit.rlim_cur) {
-            give_back_room(1);
-            o->complete(o, -EAGAIN);
-        } else {
-            operations[kept++] = o;
-        }
-    }
-    return kept;
-}
-
-/* A load on its way into the kernel, on its thread's stack: the descriptors it will name. */
-struct load {
-    struct paio_link link; /* k: entering */
-    unsigned count;
-    int fds[BATCH];
-};
-
-void paio_kernel_wait_entering(int fd)
-{
-    const struct timespec pause = { .tv_nsec = 20000 };
-    bool entering;
-
-    do {
-        entering = false;
-        pthread_mutex_lock(&engine.lock);
-        for (struct paio_link *l = engine.entering.next; l != &engine.entering; l = l->next) {
-            const struct load *load = paio_container(l, struct load, link);
-
-            for (unsigned i = 0; i < load->count; i++)
-                entering = entering || load->fds[i] == fd;
-        }
-        pthread_mutex_unlock(&engine.lock);
-        if (entering)
-            nanosleep(&pause, NULL);
-    } while (entering);
-}
-
-void paio_kernel_refill(void)
-{
-    struct paio_operation *these[BATCH];
-    struct load load;
-
-    while (atomic_load(&engine.waiting)) {
-        unsigned room = take_room(BATCH), count = 0, refused;
-        struct paio_link *link;
-
-        if (!room)
-            return;
-        pthread_mutex_lock(&engine.lock);
-        while (count < room && (link = paio_list_pop(&engine.backlog))) {
-            these[count] = paio_container(link, struct paio_operation, link);
-            atomic_store(&these[count]->queued, NULL);
-            load.fds[count] = these[count]->fd;
-            count++;
-            atomic_fetch_sub(&engine.waiting, 1);
-        }
-        load.count = count;
-        paio_list_append(&engine.entering, &load.link);
-        pthread_mutex_unlock(&engine.lock);
-        give_back_room(room - count);
-        count = leave_beyond_limit(these, drop_changed(these, count));
-        refused = push(these, count);
-        pthread_mutex_lock(&engine.lock);
-        paio_list_remove(&load.link);
-        pthread_mutex_unlock(&engine.lock);
-        for (unsigned i = 0; i < refused; i++)
-            these[i]->complete(these[i], -EAGAIN);
-    }
-}
-
-static bool cancel(struct paio_operation *operation)
-{
-    bool canceled;
-
-    pthread_mutex_lock(&engine.lock);
-    /* It may be on the pool's queue by now, with the pool's lock held or not. */
-    canceled = atomic_load(&operation->queued) == &paio_engine_kernel;
-    if (canceled) {
-        atomic_store(&operation->queued, NULL);
-        paio_list_remove(&operation->link);
-        atomic_fetch_sub(&engine.waiting, 1);
-    }
-    pthread_mutex_unlock(&engine.lock);
-    return canceled;
-}
-
 unsigned paio_kernel_reap(void)
 {
-    struct io_event events[BATCH];
+    struct io_event events[PAIO_KERNEL_BATCH];
     unsigned total = 0;
     int n;
 
     while (paio_kernel_ready()) {
         unsigned operations = 0;
 
-        n = io_getevents(engine.context, 0, BATCH, events, &(struct timespec){ 0, 0 });
+        n = io_getevents(engine.context, 0, PAIO_KERNEL_BATCH, events, &(struct timespec){ 0, 0 });
         for (int i = 0; i < n; i++) {
             struct paio_operation *operation = events[i].data;
 
@@ -488,10 +339,8 @@ int paio_kernel_start(void)
 
 void paio_kernel_reset(void)
 {
-    pthread_mutex_init(&engine.lock, NULL);
-    paio_list_init(&engine.backlog);
-    paio_list_init(&engine.entering);
-    engine.waiting = engine.given = 0;
+    paio_backlog_reset();
+    engine.given = 0;
     engine.submitted = 0;
     engine.context = NULL;
     engine.ring = NULL;
@@ -503,5 +352,5 @@ void paio_kernel_reset(void)
 const struct paio_engine paio_engine_kernel = {
     .name = "kernel",
     .submit = submit,
-    .cancel = cancel,
+    .cancel = paio_backlog_cancel,
 };

@@ -14,13 +14,23 @@
  */
 int paio_kernel_start(void);
 
+/*
+ * For the backlog. Takes room for as many as there is room for, at most count; gives it back; submits
+ * count operations that have room, at most PAIO_KERNEL_BATCH, and returns how many the kernel refused, which are
+ * in front then and have no room any more. Signals blocked.
+ */
+enum { PAIO_KERNEL_BATCH = 64 };
+unsigned paio_kernel_take_room(unsigned count);
+void paio_kernel_give_back_room(unsigned count);
+unsigned paio_kernel_push(struct paio_operation **operations, unsigned count);
+
 /* Closes and forgets what a forked child has inherited. */
 void paio_kernel_reset(void);
 
 /* Are there operations that the kernel holds, or is just given, or that wait here for room in it? */
 bool paio_kernel_busy(void);
 
-/* Do operations wait for room, and there is room? Somebody has to call paio_kernel_refill. */
+/* Do operations wait for room, and there is room? Somebody has to call paio_backlog_refill. */
 bool paio_kernel_refillable(void);
 
 /* Are there completions to be taken? A look at the ring, no system call. Async-signal-safe. */
@@ -47,22 +57,7 @@ bool paio_kernel_begin(void);
  * whoever wants to cancel it is still told that it goes on. Lock-free; signals need not be blocked, and a handler
  * may jump out of it.
  */
-bool paio_kernel_push(struct paio_operation *operation);
-
-/* Puts an operation into the line of those that wait for room. Signals blocked. */
-void paio_kernel_enqueue(struct paio_operation *operation);
-
-/*
- * Submits what waited for room; what is on a descriptor that stands for another file by now is
- * completed with -ECANCELED or -EBADF. Signals blocked.
- */
-void paio_kernel_refill(void);
-
-/*
- * Returns when no operation on fd is between the backlog and the kernel: from then on the kernel
- * holds the file itself. Signals blocked. Async-signal-safe.
- */
-void paio_kernel_wait_entering(int fd);
+bool paio_kernel_push_one(struct paio_operation *operation);
 
 /*
  * Waits, with the caller's signals open, until completions may have arrived or until

@@ -14,6 +14,8 @@
  * has been delivered, and is freed by paio_notify's release.
  */
 #include "dispatch.h"
+
+#include "backlog.h"
 #include "completion.h"
 #include "engine_kernel.h"
 #include "engine_stream.h"
@@ -184,7 +186,7 @@ void paio_dispatch_settle(void)
     paio_inbox_empty();
     settle_results();
     if (paio_kernel_refillable()) {
-        paio_kernel_refill();
+        paio_backlog_refill();
         /* What the kernel refused has been put back. */
         settle_results();
     }

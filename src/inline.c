@@ -7,10 +7,10 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <sys/resource.h>
 #include <sys/uio.h>
 
 #include "process.h"
+#include "transfer.h"
 
 /* preadv2(2) and pwrite(2), but no cancellation points: aio_read and aio_write are none. */
 static ssize_t read_at(int fd, void *buffer, size_t length, off_t offset, int flags)
@@ -65,12 +65,10 @@ static ssize_t read_beginning(const struct aiocb *cb, size_t *done)
 
 bool paio_within_limit(const struct aiocb *cb)
 {
-    struct rlimit limit;
     off_t end;
 
     return !__builtin_add_overflow(cb->aio_offset, cb->aio_nbytes, &end) &&
-           getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
-           (limit.rlim_cur == RLIM_INFINITY || (rlim_t) end <= limit.rlim_cur);
+           (rlim_t) end <= paio_transfer_limit();
 }
 
 static ssize_t write_memory(const struct aiocb *cb)

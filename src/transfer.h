@@ -5,6 +5,8 @@
 #ifndef PAIO_TRANSFER_H
 #define PAIO_TRANSFER_H
 
+#include <sys/resource.h>
+
 #include "engine.h"
 
 /*
@@ -12,6 +14,17 @@
  * descriptor that stands for another file by now is -ECANCELED, one that was closed -EBADF.
  */
 ssize_t paio_transfer(struct paio_operation *operation);
+
+/*
+ * Where a write must end (RLIMIT_FSIZE); RLIM_INFINITY: anywhere. One beyond it raises SIGXFSZ in the thread that
+ * carries it out. Async-signal-safe.
+ */
+static inline rlim_t paio_transfer_limit(void)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 ? limit.rlim_cur : RLIM_INFINITY;
+}
 
 enum paio_entry { PAIO_INSIDE, PAIO_OUTSIDE, PAIO_UNKNOWN };
 
