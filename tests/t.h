@@ -201,6 +201,9 @@ void t_handle(int signal_number, void (*handler)(int, siginfo_t *, void *), int 
 void t_block(int signal_number);
 void t_unblock(int signal_number);
 
+/* The system call that the thread sleeps in, or -1: also in a child, of its parent's. */
+long t_call_of(pid_t thread);
+
 /* SIGALRM for the process, again and again, 20 times as slowly if T_EMULATED is set; 0 ends that. */
 void t_ring_every(long microseconds);
 

@@ -61,22 +61,6 @@ static void stop(pid_t thread)
         _exit(2);
 }
 
-/* The number of the system call that the stopped thread is in, or -1. */
-static long call_of(pid_t thread)
-{
-    char path[64];
-    FILE *file;
-    long number = -1;
-
-    snprintf(path, sizeof(path), "/proc/%d/syscall", (int) thread);
-    file = fopen(path, "r");
-    if (!file || fscanf(file, "%ld", &number) != 1)
-        number = -1;
-    if (file)
-        fclose(file);
-    return number;
-}
-
 /* Stops the thread of its parent where it sleeps, and holds no lock, until the pipe says to go on. */
 static void hold_up(void *argument)
 {
@@ -85,7 +69,7 @@ static void hold_up(void *argument)
 
     if (ptrace(PTRACE_SEIZE, h->thread, NULL, NULL) < 0)
         _exit(2);
-    for (stop(h->thread); call_of(h->thread) != SYS_epoll_wait; stop(h->thread))
+    for (stop(h->thread); t_call_of(h->thread) != SYS_epoll_wait; stop(h->thread))
         if (ptrace(PTRACE_CONT, h->thread, NULL, NULL) < 0)
             _exit(2);
     if (write(h->stopped, &byte, 1) != 1 || read(h->go_on, &byte, 1) != 1)

@@ -5,7 +5,10 @@
  */
 #include "t.h"
 
+#include <libaio.h>
 #include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -312,6 +315,96 @@ START_TEST(many_threads_read_one_file)
 }
 END_TEST
 
+/*
+ * What comes for one descriptor is kept from the kernel, as if it took its time; what comes for another is held up
+ * on its way in.
+ */
+static atomic_int kept_fd = -1, held_fd = -1;
+static struct iocb *kept[QUEUED];
+static io_context_t kept_context;
+static int kept_count;
+static sem_t go_on;
+static atomic_bool entering, closed;
+static atomic_int closing_thread;
+
+/* libaio's, for the library too. */
+int io_submit(io_context_t context, long count, struct iocb **iocbs)
+{
+    long submitted;
+
+    if (iocbs[0]->aio_fildes == atomic_load(&kept_fd)) {
+        kept_context = context;
+        for (long i = 0; i < count; i++)
+            kept[kept_count++] = iocbs[i];
+        return (int) count;
+    }
+    for (long i = 0; i < count; i++) {
+        int expected = iocbs[i]->aio_fildes;
+
+        if (atomic_compare_exchange_strong(&held_fd, &expected, -1)) {
+            atomic_store(&entering, true);
+            while (sem_wait(&go_on) < 0)
+                ;
+        }
+    }
+    submitted = syscall(SYS_io_submit, context, count, iocbs);
+    return submitted < 0 ? -errno : (int) submitted;
+}
+
+static void *close_it(void *descriptor)
+{
+    atomic_store(&closing_thread, (int) syscall(SYS_gettid));
+    ck_assert_int_eq(close(*(int *) descriptor), 0);
+    atomic_store(&closed, true);
+    return NULL;
+}
+
+static bool sleeps_in_between(pid_t thread)
+{
+    long call = t_call_of(thread);
+
+    return call == SYS_nanosleep || call == SYS_clock_nanosleep;
+}
+
+/* The last of many reads that have waited for room is on another file, and on its way. */
+static void let_it_enter(int other, unsigned char *block)
+{
+    atomic_store(&kept_fd, fd);
+    for (int i = 0; i < QUEUED; i++)
+        t_submit_read(&queued[i], fd, blocks + i % MANY * BLOCK, BLOCK, i % MANY * BLOCK);
+    t_submit_read(&sync_cb, other, block, BLOCK, BLOCK);
+    ck_assert_int_lt(kept_count, QUEUED);
+    atomic_store(&kept_fd, -1);
+    atomic_store(&held_fd, other);
+    for (int i = 0; i < kept_count; i++)
+        ck_assert_int_eq(io_submit(kept_context, 1, &kept[i]), 1);
+    t_until(atomic_load(&entering));
+}
+
+/* Between the look at its descriptor and the kernel: from then on the kernel has the file itself. */
+START_TEST(close_waits_for_what_enters_the_kernel)
+{
+    int other = t_reopen(t_cold_file(SIZE), O_RDONLY | O_DIRECT);
+    unsigned char *block = t_aligned(BLOCK);
+    pthread_t closer;
+
+    if (strcmp(posix_aio_engine(), "kernel") != 0)
+        return;
+    open_direct(t_cold_file(SIZE), O_RDONLY);
+    sem_init(&go_on, 0, 0);
+    let_it_enter(other, block);
+    ck_assert_int_eq(pthread_create(&closer, NULL, close_it, &other), 0);
+    t_until(atomic_load(&closed) || sleeps_in_between(atomic_load(&closing_thread)));
+    ck_assert(!atomic_load(&closed));
+    sem_post(&go_on);
+    ck_assert_int_eq(pthread_join(closer, NULL), 0);
+    t_wait_done(&sync_cb, BLOCK);
+    t_assert_data(block, BLOCK, BLOCK);
+    for (int i = 0; i < QUEUED; i++)
+        t_wait_done(&queued[i], BLOCK);
+}
+END_TEST
+
 static void add_many(TCase *tests)
 {
     tcase_add_test(tests, what_the_kernel_refuses_in_the_middle_is_done);
@@ -322,6 +415,7 @@ static void add_many(TCase *tests)
     tcase_add_test(tests, limit_for_what_waits_raises_no_signal);
     tcase_add_test(tests, exit_carries_out_what_the_kernel_hands_back);
     tcase_add_test(tests, many_threads_read_one_file);
+    tcase_add_test(tests, close_waits_for_what_enters_the_kernel);
     tcase_add_test(tests, waiting_writes_do_not_reach_the_file_that_takes_the_number);
 }
 

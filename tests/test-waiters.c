@@ -10,7 +10,6 @@
 #include <semaphore.h>
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <sys/syscall.h>
 
 enum { SIZE = 1 << 20, THREADS = 16 };
@@ -282,25 +281,10 @@ static pthread_t latecomer;
 static atomic_int late_thread;
 static atomic_bool came, left;
 
-static bool is_in_futex(int thread)
-{
-    char path[64];
-    long call = -1;
-    FILE *file;
-
-    snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", thread);
-    file = fopen(path, "r");
-    if (!file)
-        return false;
-    if (fscanf(file, "%ld", &call) != 1)
-        call = -1;
-    fclose(file);
-    return call == SYS_futex;
-}
-
 static void assert_waits_for_signal(void)
 {
-    t_until(atomic_load(&left) || (atomic_load(&came) && is_in_futex(atomic_load(&late_thread))));
+    t_until(atomic_load(&left) ||
+            (atomic_load(&came) && t_call_of(atomic_load(&late_thread)) == SYS_futex));
     sem_post(&go_on);
     ck_assert_int_eq(pthread_join(latecomer, NULL), 0);
     ck_assert_int_eq(pthread_join(canceler, NULL), 0);

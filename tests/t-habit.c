@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Threads that wait at once: see t-habit.h.
+ */
+#include "t-habit.h"
+
+#include <fcntl.h>
+
+int t_slow_to_write(void)
+{
+    return t_reopen(t_cached_file(T_HABIT_SIZE), O_RDWR | O_DSYNC);
+}
+
+void t_at_once(const struct aiocb *cb)
+{
+    const struct aiocb *const list[] = { cb };
+
+    ck_assert_int_eq(aio_suspend(list, 1, NULL), 0);
+}
+
+void t_write_at_once(struct aiocb *cb, int fd, const void *block, off_t place)
+{
+    t_submit_write(cb, fd, block, T_BLOCK, place);
+    t_at_once(cb);
+    t_assert_done(cb, T_BLOCK);
+}
+
+void t_drop_statistics_once(void)
+{
+    static pid_t dropped;
+
+    if (dropped != getpid())
+        t_drop_statistics();
+    dropped = getpid();
+}
+
+void t_form_habit(int fd)
+{
+    double end = t_now() + t_patience();
+    unsigned char block[T_BLOCK];
+    struct aiocb cb;
+    uint64_t before;
+
+    t_drop_statistics_once();
+    t_fill(block, T_BLOCK, 0);
+    do {
+        before = t_stat("write.waiter");
+        t_write_at_once(&cb, fd, block, 0);
+        ck_assert_msg(t_now() < end, "the habit is not seen");
+    } while (t_stat("write.waiter") == before);
+}
+
+void t_leave_write(struct aiocb *cb, int fd, void *block, off_t place)
+{
+    t_form_habit(fd);
+    t_fill(block, T_BLOCK, place);
+    t_submit_write(cb, fd, block, T_BLOCK, place);
+}
+
+void t_assert_written(int fd, off_t place)
+{
+    unsigned char found[T_BLOCK];
+
+    ck_assert_int_eq(pread(fd, found, T_BLOCK, place), T_BLOCK);
+    t_assert_data(found, T_BLOCK, place);
+}
