@@ -8,8 +8,8 @@
  * file, when it completes what it has; for writes, if none is, an idle one is rung to do so. The one that
  * puts must look, with the request on the stack, whether threads are still at work, or rings; the thread
  * stops being at work, or finds that it was rung, and then looks at the stack. All of it is sequentially
- * consistent, so one of them sees the other (pass_to_pool of dispatch.c, rest, serve and perform of
- * engine_pool.c).
+ * consistent, so one of them sees the other (pass_to_pool of dispatch.c, rest and serve of worker.c,
+ * perform of guest.c).
  *
  * What the kernel has been given by the call that submits: whoever comes next, at the latest who does what is
  * behind its result (settle_results of finish.c). The result may be first: then there is no order to be kept any
