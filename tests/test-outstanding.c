@@ -385,11 +385,12 @@ static void let_it_enter(int other, unsigned char *block)
 START_TEST(close_waits_for_what_enters_the_kernel)
 {
     int other = t_reopen(t_cold_file(SIZE), O_RDONLY | O_DIRECT);
-    unsigned char *block = t_aligned(BLOCK);
+    unsigned char *block;
     pthread_t closer;
 
     if (strcmp(posix_aio_engine(), "kernel") != 0)
         return;
+    block = t_aligned(BLOCK);
     open_direct(t_cold_file(SIZE), O_RDONLY);
     sem_init(&go_on, 0, 0);
     let_it_enter(other, block);
@@ -402,6 +403,7 @@ START_TEST(close_waits_for_what_enters_the_kernel)
     t_assert_data(block, BLOCK, BLOCK);
     for (int i = 0; i < QUEUED; i++)
         t_wait_done(&queued[i], BLOCK);
+    free(block);
 }
 END_TEST
 
