@@ -14,14 +14,19 @@
  */
 int paio_kernel_start(void);
 
-/*
- * For the backlog. Takes room for as many as there is room for, at most count; gives it back; submits
- * count operations that have room, at most PAIO_KERNEL_BATCH, and returns how many the kernel refused, which are
- * in front then and have no room any more. Signals blocked.
- */
+/* How many operations go to the kernel at a time. */
 enum { PAIO_KERNEL_BATCH = 64 };
+
+/* Takes room for as many operations as there is room for, at most count. Signals blocked. Lock-free. */
 unsigned paio_kernel_take_room(unsigned count);
+
+/* Gives back room that was taken and is not used. Signals blocked. Lock-free. */
 void paio_kernel_give_back_room(unsigned count);
+
+/*
+ * Submits count operations that have room, at most PAIO_KERNEL_BATCH. Returns how many the kernel refused: they are in
+ * front then, have no room any more, and their `error` says why. Signals blocked. Lock-free.
+ */
 unsigned paio_kernel_push(struct paio_operation **operations, unsigned count);
 
 /* Closes and forgets what a forked child has inherited. */

@@ -100,7 +100,7 @@ struct paio_wakeups {
     unsigned count;
 };
 
-/* Begins what is queued for those that have nothing to do. */
+/* Begins what is queued for those that have nothing to do, as far as there is room in wakeups. */
 void paio_pool_hand_over(enum paio_class class, struct paio_wakeups *wakeups);
 
 /* Without the lock. */

@@ -283,13 +283,15 @@ static bool lacks_signal(const struct aiocb *cb)
  */
 static void await_signal(const struct aiocb *cb)
 {
+    /* With a deadline a sleep is not restarted after a handler, which may have forked: nobody sends the child anything. */
+    const struct timespec never = { .tv_sec = 1000000000 };
     uint32_t seen;
 
-    while (lacks_signal(cb)) {
+    while (paio_process_started() && lacks_signal(cb)) {
         seen = atomic_load(&bucket[number() % BUCKETS].word);
         paio_waiter_hold((uint32_t) 1 << number() % BUCKETS);
         if (lacks_signal(cb))
-            follow(seen, NULL);
+            follow(seen, &never);
     }
 }
 

@@ -245,7 +245,8 @@ int t_main(const char *theme, const struct t_part *parts)
     look_around(parts);
     for (; parts->name; parts++)
         for (size_t i = 0; i < T_COUNT(engines) && place < T_COUNT(fixtures); i++)
-            place += add_part(suite, parts, i, place);
+            if (!(parts->need & T_KERNEL) || !strcmp(engines[i], "kernel"))
+                place += add_part(suite, parts, i, place);
     srunner_run_all(runner, CK_ENV);
     failures = srunner_ntests_failed(runner);
     srunner_free(runner);

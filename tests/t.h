@@ -56,8 +56,16 @@ enum { T_PATIENCE = 30 };
  * - The tests' directory on a filesystem whose device is in this machine: ext4, XFS, Btrfs or F2FS.
  * - Threads that get from one call to the next within some microseconds. Under Valgrind they do not,
  *   nor on an emulated processor (T_EMULATED is set).
+ * - The kernel engine: it is about that, and does not exist for the other.
  */
-enum t_need { T_SLOWFS = 1, T_HANDLERS = 2, T_NO_SANITIZER = 4, T_LOCAL = 8, T_PROMPT = 16 };
+enum t_need {
+    T_SLOWFS = 1,
+    T_HANDLERS = 2,
+    T_NO_SANITIZER = 4,
+    T_LOCAL = 8,
+    T_PROMPT = 16,
+    T_KERNEL = 32,
+};
 
 /*
  * A part: a named set of tests that run in the same surroundings. The settings are environment

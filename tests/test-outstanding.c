@@ -385,12 +385,9 @@ static void let_it_enter(int other, unsigned char *block)
 START_TEST(close_waits_for_what_enters_the_kernel)
 {
     int other = t_reopen(t_cold_file(SIZE), O_RDONLY | O_DIRECT);
-    unsigned char *block;
+    unsigned char *block = t_aligned(BLOCK);
     pthread_t closer;
 
-    if (strcmp(posix_aio_engine(), "kernel") != 0)
-        return;
-    block = t_aligned(BLOCK);
     open_direct(t_cold_file(SIZE), O_RDONLY);
     sem_init(&go_on, 0, 0);
     let_it_enter(other, block);
@@ -417,8 +414,12 @@ static void add_many(TCase *tests)
     tcase_add_test(tests, limit_for_what_waits_raises_no_signal);
     tcase_add_test(tests, exit_carries_out_what_the_kernel_hands_back);
     tcase_add_test(tests, many_threads_read_one_file);
-    tcase_add_test(tests, close_waits_for_what_enters_the_kernel);
     tcase_add_test(tests, waiting_writes_do_not_reach_the_file_that_takes_the_number);
+}
+
+static void add_kernel(TCase *tests)
+{
+    tcase_add_test(tests, close_waits_for_what_enters_the_kernel);
 }
 
 static void add_queue(TCase *tests)
@@ -431,6 +432,7 @@ int main(void)
     const struct t_part parts[] = {
         { .name = "many outstanding", .add = add_many },
         { .name = "one at a time", .add = add_queue, .settings = { "LIBPOSIX_AIO_ORDER=descriptor" } },
+        { .name = "room in the kernel", .add = add_kernel, .need = T_KERNEL },
         { .name = NULL },
     };
 

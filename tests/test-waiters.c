@@ -226,11 +226,15 @@ static sem_t signal_held, go_on;
 /* The C library's, for the library too. It passes on six arguments, also where there are fewer. */
 __attribute__((no_sanitize("address"))) long syscall(long number, ...)
 {
-    long (*next)(long, ...) = (long (*)(long, ...)) dlsym(RTLD_NEXT, "syscall");
+    /* Looked up by main's call: in a handler the loader's lock might be found taken. */
+    static _Atomic(long (*)(long, ...)) found;
+    long (*next)(long, ...) = atomic_load(&found);
     long arguments[6], result;
     va_list list;
     bool held = number == SYS_rt_sigqueueinfo && atomic_exchange(&hold_signal, false);
 
+    if (!next)
+        atomic_store(&found, next = (long (*)(long, ...)) dlsym(RTLD_NEXT, "syscall"));
     va_start(list, number);
     for (int i = 0; i < 6; i++)
         arguments[i] = va_arg(list, long);
@@ -327,6 +331,43 @@ START_TEST(suspend_past_its_deadline_waits_for_the_signal_of_a_result)
 }
 END_TEST
 
+static atomic_int child;
+
+static void fork_late(int number, siginfo_t *info, void *context)
+{
+    (void) number, (void) info, (void) context;
+    atomic_store(&child, fork());
+    if (!atomic_load(&child))
+        atomic_store(&signaled, true);
+}
+
+static void *suspend_late_or_leave(void *unused)
+{
+    pid_t parent = getpid();
+
+    suspend_late(unused);
+    if (getpid() != parent)
+        _exit(0);
+    return NULL;
+}
+
+/* In the child nobody will send the signal, nor are its copies of what is in progress anybody's. */
+START_TEST(child_that_a_handler_forks_does_not_wait_for_a_signal)
+{
+    t_block(SIGRTMIN);
+    t_handle(SIGUSR1, fork_late, SA_RESTART);
+    signal_when_it_completes(&cb);
+    ck_assert_int_eq(aio_read(&cb), 0);
+    cancel_and_hold_signal();
+    ck_assert_int_eq(pthread_create(&latecomer, NULL, suspend_late_or_leave, NULL), 0);
+    t_until(atomic_load(&came) && t_call_of(atomic_load(&late_thread)) == SYS_futex);
+    ck_assert_int_eq(pthread_kill(latecomer, SIGUSR1), 0);
+    t_until(atomic_load(&child));
+    t_reap(atomic_load(&child));
+    assert_waits_for_signal();
+}
+END_TEST
+
 static void *list_late(void *unused)
 {
     struct aiocb *const list[] = { &other, &cb };
@@ -362,7 +403,7 @@ START_TEST(list_that_finds_a_result_waits_for_its_signal)
     other.aio_lio_opcode = LIO_READ;
     out_of_other = p.out;
     ck_assert_int_eq(pthread_create(&latecomer, NULL, list_late, NULL), 0);
-    t_until(is_asleep_on(&other));
+    t_until(is_asleep_on(&other) && t_call_of(atomic_load(&late_thread)) == SYS_futex);
     ck_assert_int_eq(pthread_kill(latecomer, SIGUSR1), 0);
     assert_waits_for_signal();
 }
@@ -383,6 +424,7 @@ static void add_waiters(TCase *tests)
 static void add_handled(TCase *tests)
 {
     tcase_add_test(tests, list_that_finds_a_result_waits_for_its_signal);
+    tcase_add_test(tests, child_that_a_handler_forks_does_not_wait_for_a_signal);
 }
 
 static void add_slow(TCase *tests)
@@ -400,5 +442,6 @@ int main(void)
         { .name = NULL },
     };
 
+    syscall(SYS_getpid);
     return t_main("waiters", parts);
 }
