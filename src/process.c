@@ -192,9 +192,9 @@ void paio_process_start_slowly(void)
     }
     if (!paio_process_started()) {
         alive = make_alive();
+        atomic_store_explicit(&paio_alive, alive, memory_order_release);
         start();
         atomic_store_explicit(&alive->started, ++starts, memory_order_release);
-        atomic_store_explicit(&paio_alive, alive, memory_order_release);
     }
     atomic_store(&starting, 0);
     paio_futex_wake(&starting, INT32_MAX);

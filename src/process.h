@@ -23,10 +23,17 @@ extern struct paio_settings paio_settings;
 
 /*
  * Alive: set once the library has started, on a page of its own that a forked child finds wiped
- * (MADV_WIPEONFORK), whichever way it was forked.
+ * (MADV_WIPEONFORK), whichever way it was forked. The futexes of waiters are there too: no word that a
+ * thread has read before a handler forked is there in the child, so it does not sleep on there for what only the parent's
+ * threads could tell it.
  */
+enum { PAIO_BUCKETS = 32 };
+
 struct paio_alive {
     _Atomic uint32_t started; /* which start of the library it was, 0 for none */
+    struct {
+        _Alignas(64) _Atomic uint32_t word; /* see waiter.c; never 0 once started */
+    } bucket[PAIO_BUCKETS];
 };
 
 extern _Atomic(struct paio_alive *) paio_alive;

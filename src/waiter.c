@@ -10,7 +10,8 @@
  * Bucket's futex word: a sequence number in steps of two; bit 0 says that somebody sleeps or is
  * about to. A waiter reads the word, sets its bits, looks whether anything is done, sets bit 0
  * and sleeps if the word is still the same. A waker adds two, clears bit 0, and calls the kernel
- * only if it was set. Spurious wakeups are expected: everybody looks again.
+ * only if it was set. Spurious wakeups are expected: everybody looks again. A forked child finds the words
+ * wiped (process.h), and begins with others when it starts the library: a wait that a handler of it comes back to ends.
  *
  * The leader. Of the threads that wait for the kernel engine one sleeps in paio_kernel_wait,
  * and reaps for all when it wakes; the others sleep on their futex. `leader` names it. It is a
@@ -32,14 +33,10 @@
 #include "process.h"
 #include "request.h"
 
-enum { BUCKETS = 32, SLEEPERS = 1, STEP = 2 };
+enum { BUCKETS = PAIO_BUCKETS, SLEEPERS = 1, STEP = 2, FIRST = 1 << 20 };
 
 /* What sleep_once says where there is nothing to sleep for. */
 enum { NOBODYS = 1 };
-
-static struct {
-    _Alignas(64) _Atomic uint32_t word;
-} bucket[BUCKETS];
 
 /* Leader: thread number in the upper half, then a serial number, the bucket, KICKED. 0: none. */
 enum { KICKED = 1, BUCKET_SHIFT = 1, BUCKET_MASK = 31, SERIAL_SHIFT = 8 };
@@ -53,10 +50,18 @@ static _Atomic uint32_t asleep;     /* threads in paio_kernel_wait, or gone from
 
 static __thread uint32_t own_number __attribute__((tls_model("initial-exec")));
 
+static _Atomic uint32_t *word_of(unsigned bucket)
+{
+    return &atomic_load_explicit(&paio_alive, memory_order_acquire)->bucket[bucket].word;
+}
+
 void paio_waiter_reset(void)
 {
+    static uint32_t starts;
+
+    starts++;
     for (unsigned b = 0; b < BUCKETS; b++)
-        atomic_store(&bucket[b].word, 0);
+        atomic_store(word_of(b), starts * FIRST);
     atomic_store(&leader, 0);
     atomic_store(&held, 0);
     atomic_store(&candidates, 0);
@@ -83,12 +88,13 @@ static void kick_leader(uint64_t lead)
 
 static void wake_bucket(unsigned b)
 {
-    uint32_t old = atomic_load(&bucket[b].word);
+    _Atomic uint32_t *word = word_of(b);
+    uint32_t old = atomic_load(word);
 
-    while (!atomic_compare_exchange_weak(&bucket[b].word, &old, (old + STEP) & ~SLEEPERS))
+    while (!atomic_compare_exchange_weak(word, &old, (old + STEP) & ~SLEEPERS))
         ;
     if (old & SLEEPERS)
-        paio_futex_wake(&bucket[b].word, INT32_MAX);
+        paio_futex_wake(word, INT32_MAX);
 }
 
 void paio_waiter_hold(uint32_t buckets)
@@ -218,7 +224,7 @@ static int lead(const struct aiocb *const list[], int count, uint64_t *mine,
 /* seen: what the bucket's word was before the control blocks were asked. */
 static int follow(uint32_t seen, const struct timespec *deadline)
 {
-    _Atomic uint32_t *word = &bucket[number() % BUCKETS].word;
+    _Atomic uint32_t *word = word_of(number() % BUCKETS);
     int result, type;
 
     if (!(seen & SLEEPERS) && !atomic_compare_exchange_strong(word, &seen, seen | SLEEPERS))
@@ -234,7 +240,7 @@ static int follow(uint32_t seen, const struct timespec *deadline)
 static int sleep_once(const struct aiocb *const list[], int count, const struct timespec *deadline)
 {
     uint32_t mask = (uint32_t) 1 << number() % BUCKETS;
-    uint32_t seen = atomic_load(&bucket[number() % BUCKETS].word);
+    uint32_t seen = atomic_load(word_of(number() % BUCKETS));
     enum look look = ask(list, count, mask);
     uint64_t mine;
 
@@ -283,15 +289,14 @@ static bool lacks_signal(const struct aiocb *cb)
  */
 static void await_signal(const struct aiocb *cb)
 {
-    /* With a deadline a sleep is not restarted after a handler, which may have forked: nobody sends the child anything. */
-    const struct timespec never = { .tv_sec = 1000000000 };
     uint32_t seen;
 
+    /* A child that a handler has forked comes back here too, and nobody sends it anything. */
     while (paio_process_started() && lacks_signal(cb)) {
-        seen = atomic_load(&bucket[number() % BUCKETS].word);
+        seen = atomic_load(word_of(number() % BUCKETS));
         paio_waiter_hold((uint32_t) 1 << number() % BUCKETS);
         if (lacks_signal(cb))
-            follow(seen, &never);
+            follow(seen, NULL);
     }
 }
 
