@@ -2,7 +2,7 @@
 /*
  * The way up, from an engine's result: publish -> signal -> wake -> call -> group -> next in
  * order. The signal goes before the wakeup, and the request is not PUBLISHED without it: when
- * aio_suspend or LIO_WAIT returns the handler has run, as on glibc.
+ * aio_suspend or LIO_WAIT returns it has been sent, as on glibc, unless the kernel has no room for it now.
  *
  * Up to the wakeup it is lock-free, for aio_error does it too, in a handler perhaps; the rest
  * takes locks. So the kernel engine's completions are published at once and then put on a stack, `settled`,

@@ -118,6 +118,14 @@ void t_finish_pending(int out, struct aiocb *pending)
     t_wait_done(pending, 1);
 }
 
+/* Then the word behind the error status is not zero any more. */
+bool t_is_awaited(const struct aiocb *cb)
+{
+    const uint32_t *asked = (const uint32_t *) (const void *) &cb->__error_code + 1;
+
+    return __atomic_load_n(asked, __ATOMIC_ACQUIRE) != 0;
+}
+
 /* Processes and threads. */
 
 long t_call_of(pid_t thread)

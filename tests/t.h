@@ -209,6 +209,9 @@ void t_handle(int signal_number, void (*handler)(int, siginfo_t *, void *), int 
 void t_block(int signal_number);
 void t_unblock(int signal_number);
 
+/* Has anybody asked to be woken when the request in progress is done? */
+bool t_is_awaited(const struct aiocb *cb);
+
 /* The system call that the thread sleeps in, or -1: also in a child, of its parent's. */
 long t_call_of(pid_t thread);
 
