@@ -44,7 +44,6 @@ row() {
     rows_done=$((rows_done + 1)) rows=$((rows - 1))
     printf '[%3d/%d %3d:%02d] %-46s' $rows_done $rows $((SECONDS / 60)) $((SECONDS % 60)) "$title, $xs ($cache)"
     given_up=' '
-    rm -f "$work"/start.*
     for x in $xs; do
         "set_$cache"
         prove "$title" "$x" "$cache" "$@"
@@ -131,18 +130,20 @@ fio_row() {
     row "$title" "$depth" "$cache" "$sides" fio_run "$@" --
 }
 
-# fio_start SIDE X WORD...: what fio uses to start and to end with these words, which is no cost of a
-# request: the lesser of two runs, for each side and X of a row.
-fio_start() {
-    local side=$1 kept=$work/start.$1.$2
+# learn_start SIDE CACHE WORD...: what fio uses to start and to end, which is no cost of a request, into $start: the
+# lesser of two runs. Of the words count those for what it allocates and opens; the others' rows share it.
+learn_start() {
+    local side=$1 cache=$2 kept
     shift 2
+    kept=$work/start.$(printf '%s\n' "$side" "$@" | grep -vE '^--(rw|direct|sync|invalidate|norandommap|random_generator|file_service)' | cksum | tr ' ' .)
     [ -e "$kept" ] || {
         for _ in 1 2; do
             run_fio "$side" "$@" --number_ios=1
             awk '{ print $1 + $2 }' "$work/cpu" >>"$kept"
         done
+        "set_$cache"
     }
-    sort -n "$kept" | head -n 1
+    start=$(sort -n "$kept" | head -n 1)
 }
 
 # fio_run WORD... -- SIDE X CACHE
@@ -169,8 +170,7 @@ fio_run() {
         "prove_fio_$side" "${words[@]}" --number_ios=400
         return 0
     fi
-    start=$(fio_start "$side" "$x" "${words[@]}")
-    "set_$cache"
+    learn_start "$side" "$cache" "${words[@]}"
     run_fio "$side" "${words[@]}" --time_based=1 --runtime="${run_ms:-$TIME_MS}ms"
     fio_figures "$start" "${latency:-lat_ns}"
 }
