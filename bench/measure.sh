@@ -131,11 +131,13 @@ fio_row() {
 }
 
 # learn_start SIDE CACHE WORD...: what fio uses to start and to end, which is no cost of a request, into $start: the
-# lesser of two runs. Of the words count those for what it allocates and opens; the others' rows share it.
+# lesser of two runs. Rows share it whose words differ in nothing but what is done with the file: what fio
+# allocates and opens is the same. Afterwards the page cache is as CACHE says again.
 learn_start() {
     local side=$1 cache=$2 kept
+    local per_request='^--(rw|direct|sync|invalidate|norandommap|random_generator|file_service)'
     shift 2
-    kept=$work/start.$(printf '%s\n' "$side" "$@" | grep -vE '^--(rw|direct|sync|invalidate|norandommap|random_generator|file_service)' | cksum | tr ' ' .)
+    kept=$work/start.$(printf '%s\n' "$side" "$@" | grep -vE "$per_request" | cksum | tr ' ' .)
     [ -e "$kept" ] || {
         for _ in 1 2; do
             run_fio "$side" "$@" --number_ios=1
