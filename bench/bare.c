@@ -32,7 +32,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { READERS = 2, WRITERS = 1, SYNCERS = 16 };
+enum { READERS = 2, WRITERS = 1, SYNCERS = 64 };
 enum { ROOM = 65536, DESCRIPTORS = 65536, KERNEL_ROOM = 1024, AT_ONCE = 64, CACHE_LINE = 64 };
 
 enum kind { UNKNOWN, DIRECT, BUFFERED, DSYNC };

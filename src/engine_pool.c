@@ -11,8 +11,8 @@
 
 /*
  * One thread writes best to one file, whose inode lock a second would only wait for, and keeps
- * the order of submission, which some programs have grown to rely on; syncs batch in the journal (4: 15.9k,
- * 16: 30.1k).
+ * the order of submission, which some programs have grown to rely on. Syncs share a commit of the journal, as
+ * many as wait for it: the more of them have a thread, the fewer commits, above all where the disk is slow.
  *
  * The reads of a file come when the device has begun with them. Where they follow each other fast, one thread
  * that waits for the oldest finds the next there, and to wake a second costs more than it gains. Where there
@@ -21,7 +21,7 @@
 const struct paio_pool_class paio_pool_classes[PAIO_CLASSES] = {
     [PAIO_CLASS_READ] = { "posix-aio/read", 2, 256, 8 },
     [PAIO_CLASS_WRITE] = { "posix-aio/write", 2, 256, 1 },
-    [PAIO_CLASS_SYNC] = { "posix-aio/sync", 16, 256, 16 },
+    [PAIO_CLASS_SYNC] = { "posix-aio/sync", 64, 256, 128 },
     [PAIO_CLASS_STREAM] = { "posix-aio/strm", 1, 256, 1 },
 };
 
