@@ -10,6 +10,7 @@
  * limited   the same, waited for with a time limit
  * dsync     as write, the file opened with O_DSYNC
  * list      lio_listio(LIO_WAIT) of LIST reads
+ * one       the same of a single one
  * thread    reads one at a time that tell by SIGEV_THREAD
  * poll      reads one at a time, aio_error asked until it is done
  * pipe      a read of a pipe, the message that it waits for, aio_suspend
@@ -60,18 +61,18 @@ static void limited(unsigned count)
     }
 }
 
-static void lists(unsigned count)
+static void lists(unsigned count, unsigned entries)
 {
     struct aiocb *list[LIST];
 
-    for (unsigned done = 0; done < count; done += LIST) {
-        for (unsigned i = 0; i < LIST; i++) {
+    for (unsigned done = 0; done < count; done += entries) {
+        for (unsigned i = 0; i < entries; i++) {
             bench_prepare(&cbs[i], &file, (void *) cbs[i].aio_buf, LIO_READ);
             list[i] = &cbs[i];
         }
-        if (lio_listio(LIO_WAIT, list, LIST, NULL))
+        if (lio_listio(LIO_WAIT, list, (int) entries, NULL))
             bench_fail("lio_listio", true);
-        for (unsigned i = 0; i < LIST; i++)
+        for (unsigned i = 0; i < entries; i++)
             bench_take(&cbs[i]);
     }
 }
@@ -143,7 +144,9 @@ int main(int argc, char **argv)
     else if (!strcmp(kind, "limited"))
         limited(options.count);
     else if (!strcmp(kind, "list"))
-        lists(options.count);
+        lists(options.count, LIST);
+    else if (!strcmp(kind, "one"))
+        lists(options.count, 1);
     else if (!strcmp(kind, "thread"))
         threads(options.count);
     else if (!strcmp(kind, "poll"))

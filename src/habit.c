@@ -51,6 +51,8 @@ void paio_habit_broken(void)
 {
     bool awaited = habit.awaited;
 
+    if (!habit.submitted)
+        return;
     habit.submitted = NULL;
     habit.awaited = false;
     if (awaited) {
@@ -64,8 +66,7 @@ void paio_habit_broken(void)
 bool paio_habit_expects_wait(void)
 {
     habit.alone = !habit.submitted;
-    if (habit.submitted)
-        paio_habit_broken();
+    paio_habit_broken();
     return habit.credit >= ENOUGH;
 }
 

@@ -6,16 +6,41 @@
  * LIO_WAIT keeps nothing but the control blocks: it waits for each in turn. A signal that
  * interrupts it leaves nothing behind. LIO_NOWAIT has a group, which counts what is in flight,
  * plus one for the call itself, and notifies when nothing is left.
+ *
+ * Signals stay open as long as the entries are served in the caller, as in aio_read: from the first one that is
+ * not, they are blocked.
  */
 #include "completion.h"
+#include "habit.h"
 #include "submit.h"
 #include "waiter.h"
 
 struct listing {
     struct paio_batch batch;
     struct paio_request *group;
+    struct paio_signals saved;
+    bool entered; /* signals are blocked */
+    bool awaited; /* left to the thread that waits, if it can be */
     bool short_of_resources;
 };
+
+static void enter(struct listing *listing)
+{
+    if (listing->entered)
+        return;
+    listing->entered = true;
+    paio_habit_broken();
+    paio_signals_block(&listing->saved);
+    /* Anew, if a handler has forked since, and this is the child. */
+    paio_process_start();
+    paio_dispatch_settle();
+}
+
+static void leave(struct listing *listing)
+{
+    if (listing->entered)
+        paio_signals_restore(&listing->saved);
+}
 
 /* An entry that was not accepted says so itself. */
 static void reject(struct aiocb *cb, int error)
@@ -26,7 +51,8 @@ static void reject(struct aiocb *cb, int error)
 
 static void submit_entry(struct listing *listing, struct aiocb *cb)
 {
-    struct paio_call call = { .cb = cb, .event = &cb->aio_sigevent, .group = listing->group };
+    struct paio_call call = { .cb = cb, .event = &cb->aio_sigevent, .group = listing->group,
+                              .awaited = listing->awaited };
     int error;
     size_t done = 0;
 
@@ -43,6 +69,7 @@ static void submit_entry(struct listing *listing, struct aiocb *cb)
         return;
     }
     if (!paio_submit_inline(&call, &done, &error)) {
+        enter(listing);
         paio_choose_look(&call, done);
         error = paio_dispatch_accept(&call, done, &listing->batch);
     }
@@ -95,41 +122,50 @@ static struct paio_request *make_group(const struct sigevent *event)
     return group;
 }
 
-static int list_io(struct aiocb *const list[], int count, const struct sigevent *event)
+static int list_io(struct listing *listing, struct aiocb *const list[], int count,
+                   const struct sigevent *event)
 {
-    struct listing listing;
-    struct paio_signals saved;
-
-    listing.group = NULL;
-    listing.short_of_resources = false;
-    paio_batch_init(&listing.batch);
-    paio_signals_block(&saved);
-    /* Not before: a handler might fork, and leave the child with what was the parent's. */
+    listing->group = NULL;
+    listing->entered = listing->short_of_resources = false;
+    paio_batch_init(&listing->batch);
     paio_process_start();
     if (event && event->sigev_notify != SIGEV_NONE) {
-        listing.group = make_group(event);
-        if (!listing.group) {
-            paio_signals_restore(&saved);
+        enter(listing);
+        listing->group = make_group(event);
+        if (!listing->group) {
+            leave(listing);
             return -EAGAIN;
         }
     }
-    paio_dispatch_settle();
-    submit_list(&listing, list, count);
-    if (listing.group)
-        paio_group_leave(listing.group);
-    paio_signals_restore(&saved);
-    return listing.short_of_resources ? -EAGAIN : 0;
+    submit_list(listing, list, count);
+    if (listing->group)
+        paio_group_leave(listing->group);
+    leave(listing);
+    return listing->short_of_resources ? -EAGAIN : 0;
+}
+
+static int wait_for(const struct listing *listing, struct aiocb *const list[], int count)
+{
+    if (listing->awaited && listing->entered) {
+        paio_dispatch_perform(list[0]);
+        /* With the request done there is no wait that would be the cancellation point. */
+        pthread_testcancel();
+    }
+    return wait_all(list, count);
 }
 
 PAIO_EXPORT int lio_listio(int mode, struct aiocb *const list[], int count, struct sigevent *event)
 {
+    struct listing listing;
     int saved = errno, error;
 
     error = (mode != LIO_WAIT && mode != LIO_NOWAIT) || count < 0 ? -EINVAL : 0;
+    /* A single entry is waited for as soon as it is submitted: here that is known, and no guess (habit.h). */
+    listing.awaited = mode == LIO_WAIT && count == 1;
     if (!error)
-        error = list_io(list, count, mode == LIO_NOWAIT ? event : NULL);
+        error = list_io(&listing, list, count, mode == LIO_NOWAIT ? event : NULL);
     if (!error && mode == LIO_WAIT)
-        error = wait_all(list, count);
+        error = wait_for(&listing, list, count);
     errno = error ? -error : saved;
     return error ? -1 : 0;
 }

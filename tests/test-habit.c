@@ -79,6 +79,74 @@ START_TEST(direct_transfers_are_carried_out_by_their_thread)
 }
 END_TEST
 
+static void list_at_once(struct aiocb *const list[], int count)
+{
+    ck_assert_int_eq(lio_listio(LIO_WAIT, list, count, NULL), 0);
+}
+
+/* There is nothing to be guessed: without a habit too. */
+START_TEST(list_of_one_is_carried_out_by_its_thread)
+{
+    struct aiocb *const list[] = { &cb };
+    int fd = t_slow_to_write();
+    double end = t_now() + t_patience();
+
+    t_drop_statistics_once();
+    for (off_t i = 1; t_stat("write.waiter") < SOME; i++) {
+        off_t place = i % (SIZE / BLOCK) * BLOCK;
+
+        t_fill(buf, BLOCK, place);
+        t_prepare(&cb, fd, buf, BLOCK, place);
+        cb.aio_lio_opcode = LIO_WRITE;
+        list_at_once(list, 1);
+        t_assert_done(&cb, BLOCK);
+        t_assert_written(fd, place);
+        ck_assert_msg(t_now() < end, "others do it");
+    }
+}
+END_TEST
+
+/* They are to be under way together. */
+START_TEST(list_of_two_is_left_to_others)
+{
+    static struct aiocb other;
+    struct aiocb *const list[] = { &cb, &other };
+    int fd = t_slow_to_write();
+
+    t_drop_statistics_once();
+    for (int i = 0; i < SOME; i++) {
+        t_prepare(&cb, fd, buf, BLOCK, 0);
+        t_prepare(&other, fd, buf, BLOCK, BLOCK);
+        cb.aio_lio_opcode = other.aio_lio_opcode = LIO_WRITE;
+        list_at_once(list, 2);
+        t_assert_done(&cb, BLOCK);
+        t_assert_done(&other, BLOCK);
+    }
+    ck_assert_uint_eq(t_stat("write.waiter"), 0);
+}
+END_TEST
+
+/* What is left to the thread is not left to lie while it waits for something else. */
+START_TEST(list_leaves_what_is_awaited_to_others)
+{
+    static struct aiocb written;
+    const struct t_pair pipe = t_pipe();
+    struct aiocb *const list[] = { &cb };
+    int fd = t_slow_to_write();
+    uint64_t before;
+
+    t_leave_write(&written, fd, buf, BLOCK);
+    before = t_stat("write.waiter");
+    t_prepare(&cb, pipe.out, buf, BLOCK, 0);
+    cb.aio_lio_opcode = LIO_WRITE;
+    list_at_once(list, 1);
+    t_at_once(&written);
+    t_assert_done(&written, BLOCK);
+    t_assert_written(fd, BLOCK);
+    ck_assert_uint_eq(t_stat("write.waiter"), before);
+}
+END_TEST
+
 /* Check writes to a file of its own as the test goes on: the limit is there for one request. */
 static void limit_size(rlim_t size)
 {
@@ -140,9 +208,23 @@ END_TEST
 
 static atomic_uint waits_after_cancel;
 
-static void *wait_until_canceled(void *unused)
+static bool write_and_wait(void)
 {
     const struct aiocb *const list[] = { &cb };
+
+    return aio_write(&cb) == 0 && aio_suspend(list, 1, NULL) == 0;
+}
+
+static bool write_in_list(void)
+{
+    struct aiocb *const list[] = { &cb };
+
+    return lio_listio(LIO_WAIT, list, 1, NULL) == 0;
+}
+
+static void *wait_until_canceled(void *wait)
+{
+    bool (*const *write_one)(void) = wait;
     int fd = t_slow_to_write();
 
     t_form_habit(fd);
@@ -150,19 +232,22 @@ static void *wait_until_canceled(void *unused)
     /* Without Check, whose functions are cancellation points. */
     do {
         t_prepare(&cb, fd, buf, BLOCK, 0);
+        cb.aio_lio_opcode = LIO_WRITE;
         atomic_fetch_add(&waits_after_cancel, 1);
-    } while (aio_write(&cb) == 0 && aio_suspend(list, 1, NULL) == 0);
-    return unused;
+    } while ((*write_one)());
+    return NULL;
 }
 
 /* A request that somebody else has done already is not waited for. */
 START_TEST(waiting_is_a_cancellation_point)
 {
+    static bool (*const ways[])(void) = { write_and_wait, write_in_list };
+
     for (int i = 0; i < SOME; i++) {
         pthread_t thread;
         void *result;
 
-        ck_assert_int_eq(pthread_create(&thread, NULL, wait_until_canceled, NULL), 0);
+        ck_assert_int_eq(pthread_create(&thread, NULL, wait_until_canceled, (void *) &ways[i % 2]), 0);
         ck_assert_int_eq(pthread_join(thread, &result), 0);
         ck_assert_ptr_eq(result, PTHREAD_CANCELED);
         t_wait_done(&cb, BLOCK);
@@ -278,6 +363,9 @@ static void add_habit(TCase *tests)
     tcase_add_test(tests, writes_are_carried_out_by_their_thread);
     tcase_add_test(tests, cold_reads_are_carried_out_by_their_thread);
     tcase_add_test(tests, direct_transfers_are_carried_out_by_their_thread);
+    tcase_add_test(tests, list_of_one_is_carried_out_by_its_thread);
+    tcase_add_test(tests, list_of_two_is_left_to_others);
+    tcase_add_test(tests, list_leaves_what_is_awaited_to_others);
     tcase_add_test(tests, write_past_the_size_limit_raises_no_signal);
     tcase_add_test(tests, signal_of_the_programs_own_stays_pending);
     tcase_add_test(tests, long_transfers_are_left_to_others);
