@@ -129,6 +129,7 @@ PAIO_EXPORT int aio_suspend(const struct aiocb *const list[], int count,
                             const struct timespec *timeout)
 {
     struct timespec deadline;
+    struct paio_signals signals;
     int saved = errno, error;
 
     if (count < 0)
@@ -136,7 +137,9 @@ PAIO_EXPORT int aio_suspend(const struct aiocb *const list[], int count,
     if (timeout)
         deadline = deadline_of(timeout);
     if (count == 1 && !timeout && paio_habit_waits(list[0])) {
+        paio_signals_block(&signals);
         paio_dispatch_perform(list[0]);
+        paio_signals_restore(&signals);
         /* With the request done there is no wait that would be the cancellation point. */
         pthread_testcancel();
     } else if (count != 1 || timeout) {

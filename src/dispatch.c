@@ -392,14 +392,8 @@ void paio_dispatch_enter(struct paio_request *request, struct paio_batch *batch)
 
 void paio_dispatch_perform(const struct aiocb *cb)
 {
-    struct paio_operation *operation;
-    struct paio_signals saved;
+    struct paio_operation *operation = paio_process_started() ? paio_order_claim(cb) : NULL;
 
-    if (!paio_process_started())
-        return;
-    paio_signals_block(&saved);
-    operation = paio_order_claim(cb);
     if (operation)
         atomic_load(&operation->engine)->perform(operation);
-    paio_signals_restore(&saved);
 }

@@ -65,7 +65,7 @@ bool paio_dispatch_quick(const struct paio_call *call, size_t done);
 
 /*
  * Carries out the request of cb in the calling thread, if it was accepted as awaited and nothing has
- * been done of it. Async-signal-safe.
+ * been done of it. Signals blocked. Async-signal-safe.
  */
 void paio_dispatch_perform(const struct aiocb *cb);
 

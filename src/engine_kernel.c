@@ -24,7 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 
 #include "backlog.h"
@@ -303,14 +302,6 @@ static int try_out(void)
     return error;
 }
 
-/* A forked child must not reap its parent's completions: it does not get the ring at all. */
-static void keep_from_children(const struct ring *ring)
-{
-    size_t size = ring->header_length + ring->nr * sizeof(struct io_event);
-
-    madvise(engine.ring, (size + 4095) & ~(size_t) 4095, MADV_DONTFORK);
-}
-
 int paio_kernel_start(void)
 {
     int error = io_setup(RING, &engine.context);
@@ -328,10 +319,8 @@ int paio_kernel_start(void)
         error = make_eventfd(&engine.idle);
     if (!error)
         error = try_out();
-    if (!error) {
-        keep_from_children(engine.ring);
+    if (!error)
         return 0;
-    }
     io_destroy(engine.context);
     paio_kernel_reset();
     return error;

@@ -264,6 +264,8 @@ int paio_finish_in_caller(const struct paio_call *call, ssize_t result, uint64_t
             return 0;
     }
     paio_signals_block(&saved);
+    /* Anew, if a handler has forked since the call began, and this is the child. */
+    paio_process_start();
     notice = make_notice(&event);
     while (!notice && published && !paio_notify_at_once(&event)) {
         /* The signal cannot be queued now, and there is no memory to remember it. */

@@ -7,8 +7,9 @@
  * interrupts it leaves nothing behind. LIO_NOWAIT has a group, which counts what is in flight,
  * plus one for the call itself, and notifies when nothing is left.
  *
- * Signals stay open as long as the entries are served in the caller, as in aio_read: from the first one that is
- * not, they are blocked.
+ * Signals stay open as long as the entries are served in the caller, as in aio_read. From the first one on that is
+ * not, or that tells when it is done, they are blocked until all have been submitted: a handler that is told of one
+ * may look at all of them.
  */
 #include "completion.h"
 #include "habit.h"
@@ -29,7 +30,6 @@ static void enter(struct listing *listing)
     if (listing->entered)
         return;
     listing->entered = true;
-    paio_habit_broken();
     paio_signals_block(&listing->saved);
     /* Anew, if a handler has forked since, and this is the child. */
     paio_process_start();
@@ -68,6 +68,8 @@ static void submit_entry(struct listing *listing, struct aiocb *cb)
             reject(cb, error);
         return;
     }
+    if (cb->aio_sigevent.sigev_notify != SIGEV_NONE)
+        enter(listing);
     if (!paio_submit_inline(&call, &done, &error)) {
         enter(listing);
         paio_choose_look(&call, done);
@@ -129,6 +131,8 @@ static int list_io(struct listing *listing, struct aiocb *const list[], int coun
     listing->entered = listing->short_of_resources = false;
     paio_batch_init(&listing->batch);
     paio_process_start();
+    /* Whatever this thread was expected to wait for, it does something else. */
+    paio_habit_broken();
     if (event && event->sigev_notify != SIGEV_NONE) {
         enter(listing);
         listing->group = make_group(event);
@@ -140,18 +144,10 @@ static int list_io(struct listing *listing, struct aiocb *const list[], int coun
     submit_list(listing, list, count);
     if (listing->group)
         paio_group_leave(listing->group);
+    if (listing->awaited && listing->entered)
+        paio_dispatch_perform(list[0]);
     leave(listing);
     return listing->short_of_resources ? -EAGAIN : 0;
-}
-
-static int wait_for(const struct listing *listing, struct aiocb *const list[], int count)
-{
-    if (listing->awaited && listing->entered) {
-        paio_dispatch_perform(list[0]);
-        /* With the request done there is no wait that would be the cancellation point. */
-        pthread_testcancel();
-    }
-    return wait_all(list, count);
 }
 
 PAIO_EXPORT int lio_listio(int mode, struct aiocb *const list[], int count, struct sigevent *event)
@@ -164,8 +160,11 @@ PAIO_EXPORT int lio_listio(int mode, struct aiocb *const list[], int count, stru
     listing.awaited = mode == LIO_WAIT && count == 1;
     if (!error)
         error = list_io(&listing, list, count, mode == LIO_NOWAIT ? event : NULL);
+    if (listing.awaited && !error)
+        /* With the request done there is no wait that would be the cancellation point. */
+        pthread_testcancel();
     if (!error && mode == LIO_WAIT)
-        error = wait_for(&listing, list, count);
+        error = wait_all(list, count);
     errno = error ? -error : saved;
     return error ? -1 : 0;
 }

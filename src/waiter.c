@@ -26,6 +26,9 @@
  * - A leader that sits in a handler, or has jumped out of one, is deposed by the tick. Should
  *   it ever come back to its sleep, nobody would kick it; so while more threads are in
  *   paio_kernel_wait (`asleep`) than there are leaders, the tick kicks every time.
+ * - They sleep on one eventfd then, and what wakes one of them may have been meant for another: whoever
+ *   wakes deposed kicks once more if anybody sleeps there. One that jumps from there does not: so the tick
+ *   kicks a leader again that has been kicked and is still there.
  */
 #include "waiter.h"
 
@@ -206,6 +209,8 @@ static void leave_lead(void *argument)
     if (atomic_compare_exchange_strong(&leader, &mine, 0) ||
         atomic_compare_exchange_strong(&leader, &kicked, 0))
         hand_on();
+    else if (atomic_load(&asleep))
+        paio_kernel_kick();
 }
 
 static int lead(const struct aiocb *const list[], int count, uint64_t *mine,
@@ -242,9 +247,13 @@ static int sleep_once(const struct aiocb *const list[], int count, const struct 
 {
     uint32_t mask = (uint32_t) 1 << number() % BUCKETS;
     uint32_t seen = atomic_load(word_of(number() % BUCKETS));
-    enum look look = ask(list, count, mask);
+    enum look look;
     uint64_t mine;
 
+    /* A handler has forked, and this is the child: it is no wait of its own. */
+    if (!seen)
+        return NOBODYS;
+    look = ask(list, count, mask);
     if (look == SOME_DONE)
         return NOBODYS;
     if (look == PENDING_IN_KERNEL) {
@@ -295,6 +304,8 @@ static void await_signal(const struct aiocb *cb)
     /* A child that a handler has forked comes back here too, and nobody sends it anything. */
     while (paio_process_started() && lacks_signal(cb)) {
         seen = atomic_load(word_of(number() % BUCKETS));
+        if (!seen)
+            return;
         paio_waiter_hold((uint32_t) 1 << number() % BUCKETS);
         if (lacks_signal(cb))
             follow(seen, NULL);
@@ -338,6 +349,6 @@ void paio_waiter_tick(bool stalled)
         now = 0;
     if (!now)
         hand_on();
-    if (atomic_load(&asleep) > (now != 0))
+    if (atomic_load(&asleep) > (now != 0) || now & KICKED)
         paio_kernel_kick();
 }

@@ -126,24 +126,29 @@ START_TEST(list_of_two_is_left_to_others)
 }
 END_TEST
 
-/* What is left to the thread is not left to lie while it waits for something else. */
+/* What is left to the thread is not left to lie while it does something else: waiting, or reading what is cached. */
 START_TEST(list_leaves_what_is_awaited_to_others)
 {
     static struct aiocb written;
+    static unsigned char block[BLOCK];
     const struct t_pair pipe = t_pipe();
+    const int others[] = { pipe.out, t_cached_file(SIZE) };
     struct aiocb *const list[] = { &cb };
     int fd = t_slow_to_write();
-    uint64_t before;
 
-    t_leave_write(&written, fd, buf, BLOCK);
-    before = t_stat("write.waiter");
-    t_prepare(&cb, pipe.out, buf, BLOCK, 0);
-    cb.aio_lio_opcode = LIO_WRITE;
-    list_at_once(list, 1);
-    t_at_once(&written);
-    t_assert_done(&written, BLOCK);
-    t_assert_written(fd, BLOCK);
-    ck_assert_uint_eq(t_stat("write.waiter"), before);
+    for (int i = 0; i < 2; i++) {
+        uint64_t before;
+
+        t_leave_write(&written, fd, buf, BLOCK);
+        before = t_stat("write.waiter");
+        t_prepare(&cb, others[i], block, BLOCK, 0);
+        cb.aio_lio_opcode = i ? LIO_READ : LIO_WRITE;
+        list_at_once(list, 1);
+        t_at_once(&written);
+        t_assert_done(&written, BLOCK);
+        t_assert_written(fd, BLOCK);
+        ck_assert_uint_eq(t_stat("write.waiter"), before);
+    }
 }
 END_TEST
 

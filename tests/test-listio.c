@@ -369,6 +369,39 @@ START_TEST(entries_of_wait_notify_too)
 }
 END_TEST
 
+static volatile sig_atomic_t told, too_early;
+
+/* As many programs do: told of one, it looks at all, and takes what is done. One not submitted is not in progress either. */
+static void look_at_all(int signal_number, siginfo_t *info, void *context)
+{
+    (void) signal_number;
+    (void) info;
+    (void) context;
+    told++;
+    for (int i = 0; i < MANY; i++)
+        if (aio_error(&cbs[i]) != EINPROGRESS && aio_return(&cbs[i]) != PIECE)
+            too_early++;
+}
+
+START_TEST(handlers_find_all_entries_submitted)
+{
+    static const int modes[] = { LIO_WAIT, LIO_NOWAIT };
+    int fd = t_cached_file(SIZE);
+
+    t_handle(SIGRTMIN, look_at_all, SA_RESTART);
+    for (int round = 0; round < 20; round++) {
+        told = 0;
+        prepare_reads(fd, MANY);
+        for (int i = 0; i < MANY; i++)
+            cbs[i].aio_sigevent = signal_for(i);
+        ck_assert_int_eq(lio_listio(modes[round % 2], list, MANY, NULL), 0);
+        t_until(told == MANY);
+        ck_assert_int_eq(too_early, 0);
+        assert_reads_done(MANY);
+    }
+}
+END_TEST
+
 static void add_wait(TCase *tests)
 {
     tcase_add_test(tests, bad_mode_is_einval);
@@ -384,6 +417,7 @@ static void add_wait(TCase *tests)
     tcase_add_test(tests, canceled_entry_is_eio_from_wait);
     tcase_add_test(tests, wait_ignores_the_sigevent);
     tcase_add_test(tests, entries_of_wait_notify_too);
+    tcase_add_test(tests, handlers_find_all_entries_submitted);
 }
 
 static void add_nowait(TCase *tests)
