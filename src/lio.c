@@ -49,6 +49,14 @@ static void reject(struct aiocb *cb, int error)
     atomic_store_explicit(paio_status(cb), (uint64_t) (uint32_t) -error, memory_order_release);
 }
 
+/* Are others under way on the descriptor? Then somebody is awake to do it, and threads would get in each other's way. */
+static bool in_company(const struct aiocb *cb)
+{
+    struct paio_descriptor *descriptor = paio_descriptor_find(cb->aio_fildes);
+
+    return descriptor && atomic_load(&descriptor->requests);
+}
+
 static void submit_entry(struct listing *listing, struct aiocb *cb)
 {
     struct paio_call call = { .cb = cb, .event = &cb->aio_sigevent, .group = listing->group,
@@ -72,6 +80,7 @@ static void submit_entry(struct listing *listing, struct aiocb *cb)
         enter(listing);
     if (!paio_submit_inline(&call, &done, &error)) {
         enter(listing);
+        call.awaited = call.awaited && !in_company(cb);
         paio_choose_look(&call, done);
         error = paio_dispatch_accept(&call, done, &listing->batch);
     }
