@@ -101,7 +101,7 @@ enum { BY_CALLER_MAX = 256 * 1024 };
 
 /*
  * May the caller carry it out itself? That ends soon where the device is in this machine; where it is
- * beyond a network, or a program's, nothing is to keep aio_suspend from returning for a signal.
+ * beyond a network, or a program's, nothing is to keep a wait from returning for a signal.
  */
 static bool by_caller(const struct paio_call *call)
 {

@@ -46,7 +46,7 @@ struct paio_call {
     struct paio_look look;
     const struct paio_engine *engine; /* it starts on, if there is no objection */
     int objection;                /* what aio_error is to report without any I/O, -errno, or 0 */
-    bool awaited;                 /* the caller is going to wait for it at once: see habit.h */
+    bool awaited;                 /* the caller is going to wait for it at once: see habit.h, lio.c */
 };
 
 /*

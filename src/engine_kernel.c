@@ -48,7 +48,8 @@ static struct {
     _Atomic uint32_t given;            /* operations that the kernel holds, or is about to be given */
     _Atomic int32_t submitted;         /* those for which room is taken */
     io_context_t context;              /* constant once started */
-    struct ring *ring;                 /* the same, as memory; NULL: no engine */
+    struct ring *ring;                 /* the same, as memory; NULL: no engine. A forked child has it too, and
+                                          may look: the kernel refuses it its parent's context */
     _Atomic int waiters, prompt, idle; /* eventfds; idle is always writable */
 } engine = { .waiters = -1, .prompt = -1, .idle = -1 };
 

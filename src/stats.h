@@ -17,7 +17,7 @@ enum paio_way {
     PAIO_WAY_KERNEL,
     PAIO_WAY_POOL,
     PAIO_WAY_STREAM,
-    PAIO_WAY_WAITER, /* in the aio_suspend that waited for it */
+    PAIO_WAY_WAITER, /* in the call that waited for it */
     PAIO_WAYS
 };
 
