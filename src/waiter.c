@@ -201,10 +201,20 @@ static uint64_t take_lead(void)
     return 0;
 }
 
+/* A thread in paio_kernel_wait: as whom it leads, and in which process it began to. */
+struct sleeper {
+    uint64_t mine;
+    uint32_t process;
+};
+
 static void leave_lead(void *argument)
 {
-    uint64_t mine = *(uint64_t *) argument, kicked = mine | KICKED;
+    const struct sleeper *sleeper = argument;
+    uint64_t mine = sleeper->mine, kicked = mine | KICKED;
 
+    /* A handler has forked, and this is the child, which has begun to count anew. */
+    if (paio_process_started() != sleeper->process)
+        return;
     atomic_fetch_sub(&asleep, 1);
     if (atomic_compare_exchange_strong(&leader, &mine, 0) ||
         atomic_compare_exchange_strong(&leader, &kicked, 0))
@@ -213,14 +223,15 @@ static void leave_lead(void *argument)
         paio_kernel_kick();
 }
 
-static int lead(const struct aiocb *const list[], int count, uint64_t *mine,
+static int lead(const struct aiocb *const list[], int count, uint64_t mine,
                 const struct timespec *deadline)
 {
+    struct sleeper sleeper = { mine, paio_process_started() };
     const struct aiocb *done;
     int result = 0;
 
     atomic_fetch_add(&asleep, 1);
-    pthread_cleanup_push(leave_lead, mine);
+    pthread_cleanup_push(leave_lead, &sleeper);
     if (!some_done(list, count, &done) && !paio_kernel_ready())
         result = paio_kernel_wait(deadline);
     pthread_cleanup_pop(1);
@@ -259,7 +270,7 @@ static int sleep_once(const struct aiocb *const list[], int count, const struct 
     if (look == PENDING_IN_KERNEL) {
         mine = take_lead();
         if (mine)
-            return lead(list, count, &mine, deadline);
+            return lead(list, count, mine, deadline);
         atomic_fetch_or(&candidates, mask);
         /* Sequentially consistent with leave_lead, which empties leader, then looks here. */
         if (!atomic_load(&leader))

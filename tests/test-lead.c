@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 
-enum { BLOCK = 4096, SIZE = 16 * BLOCK, KEPT = 2 };
+enum { BLOCK = 4096, SIZE = 16 * BLOCK, KEPT = 2, TICKS = 5 };
 
 struct waiter {
     const struct aiocb *list[2];
@@ -146,8 +146,64 @@ START_TEST(leader_is_woken_though_a_late_one_takes_what_was_to_wake_it)
 }
 END_TEST
 
+static struct aiocb awaited, cached;
+static volatile sig_atomic_t child = -1;
+
+/* The child uses the library, and so starts it anew, before it comes back to the wait. */
+static void fork_once(int number, siginfo_t *info, void *context)
+{
+    (void) number, (void) info, (void) context;
+    if (child != -1)
+        return;
+    child = fork();
+    if (child == 0)
+        aio_read(&cached);
+}
+
+/* In the child nobody sleeps, and so nobody is kicked, though a tick reaps what nobody waits for. */
+static void assert_no_kick(int fd, unsigned char *blocks)
+{
+    t_assert_done(&cached, 1);
+    /* As it started, the library tried out a kick. */
+    atomic_store(&kicks, 0);
+    for (int i = 0; i < TICKS; i++) {
+        t_submit_read(&awaited, fd, blocks, BLOCK, i * BLOCK);
+        t_until(is_published(&awaited));
+        t_wait_done(&awaited, BLOCK);
+    }
+    ck_assert_int_eq(atomic_load(&kicks), 0);
+    _exit(0);
+}
+
+START_TEST(child_forked_in_the_leaders_handler_counts_anew)
+{
+    const struct aiocb *list[] = { &awaited };
+    int fd = t_reopen(t_cold_file(SIZE), O_RDONLY | O_DIRECT);
+    unsigned char *blocks = t_aligned(SIZE), byte;
+
+    t_prepare(&cached, t_cached_file(1), &byte, 1, 0);
+    t_handle(SIGALRM, fork_once, 0);
+    kept_count = 0;
+    atomic_store(&kept_fd, fd);
+    t_submit_read(&awaited, fd, blocks, BLOCK, 0);
+    ck_assert_int_eq(kept_count, 1);
+    atomic_store(&kept_fd, -1);
+    t_ring_every(10000);
+    while (child == -1)
+        aio_suspend(list, 1, NULL);
+    t_ring_every(0);
+    if (child == 0)
+        assert_no_kick(fd, blocks);
+    t_reap(child);
+    ck_assert_int_eq(io_submit(kept_context, 1, &kept[0]), 1);
+    t_wait_done(&awaited, BLOCK);
+    free(blocks);
+}
+END_TEST
+
 static void add_lead(TCase *tests)
 {
+    tcase_add_test(tests, child_forked_in_the_leaders_handler_counts_anew);
     tcase_add_test(tests, leader_is_woken_though_a_late_one_takes_what_was_to_wake_it);
 }
 
