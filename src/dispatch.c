@@ -34,6 +34,7 @@ static void fill(struct paio_request *request, const struct paio_call *call, siz
     operation->length = cb->aio_nbytes < PAIO_TRANSFER_MAX ? cb->aio_nbytes : PAIO_TRANSFER_MAX;
     operation->offset = cb->aio_offset;
     operation->done = done;
+    operation->under_way = call->engine == &paio_engine_pool && paio_inline_begun(call);
     operation->stream = look->kind == PAIO_KIND_SOCKET || look->kind == PAIO_KIND_STREAM;
     operation->may_block = !(look->flags & O_DIRECT);
     operation->awaited = call->awaited;

@@ -53,6 +53,7 @@ struct paio_operation {
     uint8_t code;     /* enum paio_code */
     uint8_t class;    /* enum paio_class */
     _Atomic bool arrived; /* the engine has seen it; before, cancel cannot tell anything of it */
+    bool under_way;   /* a read that the device has begun with in the call that submitted it */
     bool stream;      /* no file position: read and write in place of pread and pwrite */
     bool prompt;      /* somebody waits who will not reap: tell the completion thread */
     bool may_block;   /* kernel engine: the kernel takes it without RWF_NOWAIT */

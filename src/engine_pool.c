@@ -4,25 +4,28 @@
  * threads of its own; within a class the files take turns (flow.h). Here is what is queued, and who begins
  * which; worker.c has the threads, guest.c those of the caller's that take a thread's place.
  *
- * A class starts with a few threads (see `paio_pool_classes`), gets one more whenever a tick passes in
- * which work was queued and none begun, and loses those that were idle for idle_seconds.
+ * A class starts with a few threads (see `paio_pool_classes`), with more where there is leisure to wake them, gets one
+ * more whenever a tick passes in which work was queued and none begun, and loses those that were idle for
+ * idle_seconds.
  */
 #include "pool.h"
 
 /*
  * One thread writes best to one file, whose inode lock a second would only wait for, and keeps
- * the order of submission, which some programs have grown to rely on. Syncs share a commit of the journal, as
- * many as wait for it: the more of them have a thread, the fewer commits, above all where the disk is slow.
+ * the order of submission, which some programs have grown to rely on.
  *
  * The reads of a file come when the device has begun with them. Where they follow each other fast, one thread
  * that waits for the oldest finds the next there, and to wake a second costs more than it gains. Where there
- * is LEISURE, and the device may do them in another order, as many as may work on the file are good for it.
+ * is leisure, and the device may do them in another order, as many as may work on the file are good for it.
+ *
+ * Syncs share a commit of the journal, as many as wait for it: the more of them have a thread, the fewer commits.
+ * Where a commit is brief, threads that find the next sync queued are worth more than those that are woken for it.
  */
 const struct paio_pool_class paio_pool_classes[PAIO_CLASSES] = {
-    [PAIO_CLASS_READ] = { "posix-aio/read", 2, 256, 8 },
-    [PAIO_CLASS_WRITE] = { "posix-aio/write", 2, 256, 1 },
-    [PAIO_CLASS_SYNC] = { "posix-aio/sync", 64, 256, 128 },
-    [PAIO_CLASS_STREAM] = { "posix-aio/strm", 1, 256, 1 },
+    [PAIO_CLASS_READ] = { "posix-aio/read", 2, 8, 256, 8 },
+    [PAIO_CLASS_WRITE] = { "posix-aio/write", 2, 2, 256, 1 },
+    [PAIO_CLASS_SYNC] = { "posix-aio/sync", 16, 64, 256, 128 },
+    [PAIO_CLASS_STREAM] = { "posix-aio/strm", 1, 1, 256, 1 },
 };
 
 /*
@@ -33,10 +36,10 @@ const struct paio_pool_class paio_pool_classes[PAIO_CLASSES] = {
 enum { TOGETHER = 16, SHORT = 65536 };
 
 /*
- * Nanoseconds from one read to the next, on the average of some LATEST, in which there is time to wake a
- * thread for each; and the most that a pause counts for.
+ * Nanoseconds from one read, or sync, to the next, on the average of some LATEST, in which there is time to wake a
+ * thread for each; and the most that one counts for.
  */
-enum { LEISURE = 40000, PAUSE = 1000000, LATEST = 16 };
+enum { LEISURE = 40000, LONGEST = 1000000, LATEST = 16 };
 
 struct paio_pool paio_pool = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -47,6 +50,10 @@ void paio_pool_reset(void (*attend)(bool leaving))
         paio_line_init(&paio_pool.class[c].line, paio_pool_classes[c].share);
         paio_list_init(&paio_pool.class[c].idle);
         paio_pool.class[c].threads = paio_pool.class[c].working = 0;
+        paio_pool.class[c].guests = 0;
+        atomic_store(&paio_pool.class[c].late, 0);
+        /* At leisure, as far as anybody knows. */
+        atomic_store(&paio_pool.class[c].interval, LONGEST / LATEST);
         atomic_store(&paio_pool.class[c].returning, 0);
     }
     paio_list_init(&paio_pool.workers);
@@ -74,22 +81,34 @@ static bool is_followed(const struct paio_worker *worker, struct paio_flow *flow
            worker->followed < flow->length && paio_flow_first(flow)->length <= SHORT;
 }
 
-/* Is there time to wake a thread for each operation? */
+/* Is there time to wake a thread for each operation? Always while one is late: others must not wait for that. */
 static bool at_leisure(enum paio_class class)
 {
-    return class == PAIO_CLASS_READ &&
-           atomic_load_explicit(&paio_pool.read_interval, memory_order_relaxed) > LEISURE;
+    return atomic_load_explicit(&paio_pool.class[class].late, memory_order_relaxed) ||
+           atomic_load_explicit(&paio_pool.class[class].interval, memory_order_relaxed) > LEISURE;
 }
 
 /* Under the lock. */
+static void note_interval(enum paio_class class, uint64_t latest)
+{
+    uint32_t interval = atomic_load_explicit(&paio_pool.class[class].interval, memory_order_relaxed);
+
+    interval += (latest < LONGEST ? (uint32_t) latest : LONGEST) / LATEST - interval / LATEST;
+    atomic_store_explicit(&paio_pool.class[class].interval, interval, memory_order_relaxed);
+}
+
 static void note_read(void)
 {
-    uint32_t interval = atomic_load_explicit(&paio_pool.read_interval, memory_order_relaxed);
-    uint64_t now = paio_now(), since = now - paio_pool.read_begun;
+    uint64_t now = paio_now();
 
-    interval += (since < PAUSE ? (uint32_t) since : PAUSE) / LATEST - interval / LATEST;
-    atomic_store_explicit(&paio_pool.read_interval, interval, memory_order_relaxed);
+    note_interval(PAIO_CLASS_READ, now - paio_pool.read_begun);
     paio_pool.read_begun = now;
+}
+
+/* Not from one begin to the next: syncs come in bursts, and as many as have a thread are begun together. */
+void paio_pool_note_sync(uint64_t took)
+{
+    note_interval(PAIO_CLASS_SYNC, took / paio_pool.class[PAIO_CLASS_SYNC].working);
 }
 
 bool paio_pool_begin(struct paio_worker *worker)
@@ -99,6 +118,7 @@ bool paio_pool_begin(struct paio_worker *worker)
     worker->given = operation;
     if (!operation)
         return false;
+    worker->begun++;
     if (worker->class == PAIO_CLASS_READ)
         note_read();
     operation->followed = is_followed(worker, operation->flow);
@@ -116,7 +136,7 @@ bool paio_pool_at_work(const struct paio_flow *flow, enum paio_class class)
 bool paio_pool_able(enum paio_class class)
 {
     const struct paio_pool_class *its = &paio_pool_classes[class];
-    unsigned base = at_leisure(class) ? its->share : its->base;
+    unsigned base = at_leisure(class) ? its->leisurely : its->base;
     bool able;
 
     pthread_mutex_lock(&paio_pool.lock);
@@ -125,6 +145,25 @@ bool paio_pool_able(enum paio_class class)
     able = paio_pool.class[class].threads != 0;
     pthread_mutex_unlock(&paio_pool.lock);
     return able;
+}
+
+/*
+ * Is the next one left to threads that are at work, and will look for it? A sync, if there are enough of them: it joins
+ * the next commit. And a read that the device has begun with, if there are enough on its file; guests look for nothing.
+ * Not at leisure; so a tick that finds one of them late gives to others what was left to it.
+ */
+static bool is_in_hand(enum paio_class class)
+{
+    unsigned enough = paio_pool_classes[class].base;
+    const struct paio_operation *next;
+
+    if (at_leisure(class))
+        return false;
+    if (class == PAIO_CLASS_SYNC)
+        return paio_pool.class[class].working >= enough;
+    next = paio_line_alone(&paio_pool.class[class].line);
+    return next && next->under_way &&
+           atomic_load(&next->flow->running) >= enough + paio_pool.class[class].guests;
 }
 
 /*
@@ -147,7 +186,7 @@ static struct paio_worker *hand_over(enum paio_class class)
         return NULL;
     if (self && self->link.next && self->class == class)
         link = &self->link; /* it is awake, and is looking for work */
-    else if (is_left(class))
+    else if (is_left(class) || is_in_hand(class))
         return NULL;
     worker = paio_container(link, struct paio_worker, link);
     paio_list_remove(link);
@@ -209,6 +248,15 @@ static bool cancel(struct paio_operation *operation)
     return canceled;
 }
 
+/* At leisure what is queued gets threads, up to as many as it would have got when it came. Under the lock. */
+static void reinforce(enum paio_class class, struct paio_wakeups *wakeups)
+{
+    while (at_leisure(class) && !paio_line_empty(&paio_pool.class[class].line) &&
+           paio_pool.class[class].threads < paio_pool_classes[class].leisurely &&
+           wakeups->count < PAIO_WAKEUPS && paio_worker_start(class))
+        paio_pool_hand_over(class, wakeups);
+}
+
 void paio_pool_tick(void)
 {
     struct paio_wakeups wakeups = { .count = 0 };
@@ -221,6 +269,7 @@ void paio_pool_tick(void)
             paio_pool.class[c].line.begun == paio_pool.class[c].begun_before)
             paio_worker_start(c);
         paio_pool_hand_over(c, &wakeups);
+        reinforce(c, &wakeups);
         paio_pool.class[c].begun_before = paio_pool.class[c].line.begun;
     }
     pthread_mutex_unlock(&paio_pool.lock);
@@ -246,7 +295,8 @@ bool paio_pool_busy(void)
 
     pthread_mutex_lock(&paio_pool.lock);
     for (unsigned c = 0; c < PAIO_CLASSES && !busy; c++)
-        busy = paio_pool.class[c].working || !paio_line_empty(&paio_pool.class[c].line) ||
+        busy = paio_pool.class[c].working || paio_pool.class[c].guests ||
+               !paio_line_empty(&paio_pool.class[c].line) ||
                !paio_list_empty(&paio_pool.class[c].line.aside);
     pthread_mutex_unlock(&paio_pool.lock);
     return busy;

@@ -89,7 +89,6 @@ bool paio_line_claim(struct paio_line *line, struct paio_operation *operation)
     paio_list_remove(&operation->link);
     operation->awaited = false;
     flow->busy++;
-    line->begun++;
     if (flow->busy == line->share && flow->ready.next)
         paio_list_remove(&flow->ready);
     return true;
@@ -100,6 +99,13 @@ static void take_off(struct paio_line *line, struct paio_operation *operation)
     paio_list_remove(&operation->link);
     operation->flow->length--;
     line->queued--;
+}
+
+struct paio_operation *paio_line_alone(const struct paio_line *line)
+{
+    if (paio_line_empty(line) || line->ready.next != line->ready.prev)
+        return NULL;
+    return paio_flow_first(paio_container(line->ready.next, struct paio_flow, ready));
 }
 
 struct paio_operation *paio_line_begin(struct paio_line *line)

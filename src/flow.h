@@ -33,7 +33,7 @@ struct paio_line {
     struct paio_link aside; /* p: operations that are awaited */
     unsigned share;         /* constant: operations of one flow that may be begun at a time */
     unsigned queued;        /* p: operations on the queues of its flows */
-    unsigned begun;         /* p: operations begun, ever */
+    unsigned begun;         /* p: operations begun by threads, ever; not those that were claimed */
 };
 
 void paio_line_init(struct paio_line *line, unsigned share);
@@ -55,6 +55,9 @@ void paio_line_expose(struct paio_line *line);
  * paio_line_expose is due.
  */
 bool paio_line_claim(struct paio_line *line, struct paio_operation *operation);
+
+/* The next operation, if one flow alone has any that a thread could begin, or NULL. */
+struct paio_operation *paio_line_alone(const struct paio_line *line);
 
 /* Begins the next operation of the flow whose turn it is, or NULL. The flow goes to the end. */
 struct paio_operation *paio_line_begin(struct paio_line *line);

@@ -36,14 +36,14 @@ static void come_in(struct paio_worker *worker, struct paio_operation *operation
     operation->by_waiter = true;
     operation->followed = false;
     paio_list_append(&paio_pool.workers, &worker->all);
-    paio_pool.class[worker->class].working++;
+    paio_pool.class[worker->class].guests++;
     paio_worker_count_for(worker, operation->flow);
 }
 
 /* Under the lock. */
 static void go_out(struct paio_worker *worker)
 {
-    paio_pool.class[worker->class].working--;
+    paio_pool.class[worker->class].guests--;
     paio_list_remove(&worker->all);
     paio_worker_dismiss(worker);
     paio_worker_count_for(worker, NULL);

@@ -15,9 +15,10 @@
 /* Class of work, as the pool serves it. */
 extern const struct paio_pool_class {
     const char *name;
-    unsigned base;  /* threads started without waiting for a stall */
-    unsigned most;  /* threads in all */
-    unsigned share; /* threads at work on one file */
+    unsigned base;      /* threads started without waiting for a stall */
+    unsigned leisurely; /* the same where there is leisure */
+    unsigned most;      /* threads in all */
+    unsigned share;     /* threads at work on one file */
 } paio_pool_classes[PAIO_CLASSES];
 
 /*
@@ -40,6 +41,8 @@ struct paio_worker {
     struct paio_operation *given; /* p: begun on its behalf */
     struct paio_flow *flow;       /* p: the one it counts for in `running`, or NULL */
     unsigned followed;            /* p: operations followed by another, since one that was not */
+    unsigned begun;               /* p: operations begun on its behalf */
+    unsigned begun_before;        /* p: the same at the last tick */
     enum paio_class class;        /* constant while the thread lives */
     _Atomic pid_t thread;         /* its number once it runs, 0 before */
     _Atomic int fd;               /* of the operation begun and not yet performed, or -1 */
@@ -54,11 +57,13 @@ extern struct paio_pool {
         struct paio_link idle;        /* p: workers that were given nothing, the latest first */
         unsigned threads;             /* p */
         unsigned working;             /* p: threads that are not idle */
+        unsigned guests;              /* p: callers at work in the place of a thread */
+        _Atomic unsigned late;        /* p to write: threads that the last two ticks saw with the same operation */
         unsigned begun_before;        /* p: operations begun at the last tick */
         _Atomic unsigned returning;   /* workers by their `way`; p to count down */
+        _Atomic uint32_t interval;    /* p to write: reads and syncs, nanoseconds from one to the next, on average */
     } class[PAIO_CLASSES];
     uint64_t read_begun;              /* p: time at which the latest read was begun */
-    _Atomic uint32_t read_interval;   /* p to write: from one to the next, on the average */
     struct paio_link workers;         /* p: all of them */
     struct paio_link spare;           /* p: records without a thread */
     unsigned most;                    /* p: aio_init's limit, 0 for none */
@@ -83,7 +88,7 @@ struct paio_worker *paio_worker_self(void);
 /* From now on the worker counts as running for flow, or for none. True: it did for another. */
 bool paio_worker_count_for(struct paio_worker *worker, struct paio_flow *flow);
 
-/* At every tick: workers that the last one has seen on their way back are late. */
+/* At every tick: workers that the last one has seen on their way back, or with the same operation, are late. */
 void paio_worker_look_for_late(void);
 
 /*
@@ -91,6 +96,9 @@ void paio_worker_look_for_late(void);
  * worker has left a flow.
  */
 bool paio_pool_begin(struct paio_worker *worker);
+
+/* What the transfer of a sync took, in nanoseconds, on a thread that is still at work. Under the lock. */
+void paio_pool_note_sync(uint64_t took);
 
 /* Workers that are to be woken when the lock has been released. */
 enum { PAIO_WAKEUPS = 16 };

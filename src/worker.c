@@ -107,10 +107,14 @@ static void serve(void)
 {
     struct paio_operation *operation = self->given;
     struct paio_flow *flow = operation->flow;
+    bool sync = self->class == PAIO_CLASS_SYNC;
+    uint64_t began, took;
     ssize_t result;
 
     pthread_mutex_unlock(&paio_pool.lock);
+    began = sync ? paio_now() : 0;
     result = paio_transfer(operation);
+    took = sync ? paio_now() - began : 0;
     atomic_store_explicit(&self->fd, -1, memory_order_release);
     /* Before anybody has the result, and submits again. */
     atomic_fetch_add(&paio_pool.class[self->class].returning, 1);
@@ -119,6 +123,8 @@ static void serve(void)
     paio_pool.attend(false);
     pthread_mutex_lock(&paio_pool.lock);
     discount(self);
+    if (sync)
+        paio_pool_note_sync(took);
     /* Only now may another thread begin the next one, and complete it. */
     paio_line_completed(&paio_pool.class[self->class].line, flow);
     if (paio_pool_begin(self)) {
@@ -169,6 +175,7 @@ struct paio_worker *paio_worker_recruit(enum paio_class class)
     worker->given = NULL;
     worker->flow = NULL;
     worker->followed = 0;
+    worker->begun = worker->begun_before = 0;
     atomic_store_explicit(&worker->thread, 0, memory_order_relaxed);
     atomic_store_explicit(&worker->fd, -1, memory_order_relaxed);
     atomic_store_explicit(&worker->way, PAIO_NOT_COUNTED, memory_order_relaxed);
@@ -209,6 +216,8 @@ bool paio_worker_start(enum paio_class class)
 
 void paio_worker_look_for_late(void)
 {
+    for (unsigned c = 0; c < PAIO_CLASSES; c++)
+        atomic_store_explicit(&paio_pool.class[c].late, 0, memory_order_relaxed);
     for (struct paio_link *l = paio_pool.workers.next; l != &paio_pool.workers; l = l->next) {
         struct paio_worker *each = paio_container(l, struct paio_worker, all);
         enum paio_returning way = PAIO_RETURNING;
@@ -216,6 +225,9 @@ void paio_worker_look_for_late(void)
         if (!atomic_compare_exchange_strong(&each->way, &way, PAIO_SEEN_RETURNING) &&
             way == PAIO_SEEN_RETURNING)
             discount(each);
+        if (each->given && each->begun == each->begun_before)
+            atomic_fetch_add_explicit(&paio_pool.class[each->class].late, 1, memory_order_relaxed);
+        each->begun_before = each->begun;
     }
 }
 

@@ -156,6 +156,19 @@ unsigned int t_threads(void)
     return n;
 }
 
+unsigned int t_threads_in(long call)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    const struct dirent *entry;
+    unsigned int n = 0;
+
+    ck_assert_ptr_nonnull(tasks);
+    while ((entry = readdir(tasks)))
+        n += entry->d_name[0] != '.' && t_call_of(atoi(entry->d_name)) == call;
+    closedir(tasks);
+    return n;
+}
+
 /* A thread's state as the kernel tells it: 'S' is asleep. */
 static char state_of(const char *task)
 {

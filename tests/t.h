@@ -215,6 +215,9 @@ bool t_is_awaited(const struct aiocb *cb);
 /* The system call that the thread sleeps in, or -1: also in a child, of its parent's. */
 long t_call_of(pid_t thread);
 
+/* The number of threads of this process that sleep in the system call. */
+unsigned int t_threads_in(long call);
+
 /* SIGALRM for the process, again and again, 20 times as slowly if T_EMULATED is set; 0 ends that. */
 void t_ring_every(long microseconds);
 

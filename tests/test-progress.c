@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 enum { SIZE = 1 << 20, MANY = 100 };
 
@@ -276,6 +277,34 @@ START_TEST(sync_behind_a_held_read_notifies)
 }
 END_TEST
 
+/*
+ * More hang than there are threads where syncs follow each other fast, when what is queued is left to those (is_in_hand
+ * in engine_pool.c). No thread ends for having nothing to do. FUSE does the syncs of a file one by one: one is held, and
+ * the others wait for it.
+ */
+START_TEST(sync_beside_hung_ones_of_another_file_is_done)
+{
+    enum { THREADS = 16, HUNG = 24 };
+    const struct aioinit init = { .aio_idle_time = 1000 };
+    int fast = t_memory_file(4096), hung = t_slow_file(0, 4096, O_RDWR);
+
+    aio_init(&init);
+    for (int i = 0; i < MANY; i++)
+        t_submit_sync(&cbs[i], fast, O_SYNC);
+    for (int i = 0; i < MANY; i++)
+        t_wait_done(&cbs[i], 0);
+    slowfs_hold(SLOWFS_SYNC, 1);
+    for (int i = 0; i < HUNG; i++)
+        t_submit_sync(&cbs[i], hung, O_SYNC);
+    t_until(t_threads_in(SYS_fsync) >= THREADS);
+    submit_signaled(synchronize, fast, NULL, 0);
+    assert_told(0);
+    slowfs_release(SLOWFS_SYNC, 1);
+    for (int i = 0; i < HUNG; i++)
+        t_wait_done(&cbs[i], 0);
+}
+END_TEST
+
 /* A list that begins with slow requests and then keeps the caller busy for a fifth of a second. */
 enum { SLOW = 16, CACHED = 30000 };
 
@@ -359,6 +388,7 @@ static void add_slow(TCase *tests)
     tcase_add_test(tests, held_requests_notify_when_they_are_released);
     tcase_add_test(tests, sync_behind_a_held_read_notifies);
     tcase_add_test(tests, read_behind_hung_ones_of_a_long_list_is_done);
+    tcase_add_test(tests, sync_beside_hung_ones_of_another_file_is_done);
     tcase_add_test(tests, write_before_a_hung_one_of_a_long_list_is_told);
 }
 
