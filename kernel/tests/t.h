@@ -8,6 +8,13 @@
 #define T_H
 
 #include <check.h>
+
+/*
+ * An assertion that holds leaves no trace. Check would write its place into a file, which is in memory here: the test
+ * of many processes in little memory makes so many that on a fast machine no memory was left to it.
+ */
+#define _mark_point(file, line) ((void)0)
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
