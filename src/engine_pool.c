@@ -118,7 +118,7 @@ bool paio_pool_begin(struct paio_worker *worker)
     worker->given = operation;
     if (!operation)
         return false;
-    worker->begun++;
+    worker->seen = false;
     if (worker->class == PAIO_CLASS_READ)
         note_read();
     operation->followed = is_followed(worker, operation->flow);

@@ -41,8 +41,7 @@ struct paio_worker {
     struct paio_operation *given; /* p: begun on its behalf */
     struct paio_flow *flow;       /* p: the one it counts for in `running`, or NULL */
     unsigned followed;            /* p: operations followed by another, since one that was not */
-    unsigned begun;               /* p: operations begun on its behalf */
-    unsigned begun_before;        /* p: the same at the last tick */
+    bool seen;                    /* p: by a tick, since it was given this operation */
     enum paio_class class;        /* constant while the thread lives */
     _Atomic pid_t thread;         /* its number once it runs, 0 before */
     _Atomic int fd;               /* of the operation begun and not yet performed, or -1 */

@@ -175,7 +175,6 @@ struct paio_worker *paio_worker_recruit(enum paio_class class)
     worker->given = NULL;
     worker->flow = NULL;
     worker->followed = 0;
-    worker->begun = worker->begun_before = 0;
     atomic_store_explicit(&worker->thread, 0, memory_order_relaxed);
     atomic_store_explicit(&worker->fd, -1, memory_order_relaxed);
     atomic_store_explicit(&worker->way, PAIO_NOT_COUNTED, memory_order_relaxed);
@@ -225,9 +224,9 @@ void paio_worker_look_for_late(void)
         if (!atomic_compare_exchange_strong(&each->way, &way, PAIO_SEEN_RETURNING) &&
             way == PAIO_SEEN_RETURNING)
             discount(each);
-        if (each->given && each->begun == each->begun_before)
+        if (each->given && each->seen)
             atomic_fetch_add_explicit(&paio_pool.class[each->class].late, 1, memory_order_relaxed);
-        each->begun_before = each->begun;
+        each->seen = true;
     }
 }
 
