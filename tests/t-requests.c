@@ -143,7 +143,8 @@ long t_call_of(pid_t thread)
     return number;
 }
 
-unsigned int t_threads(void)
+/* How many threads of this process are such; with NULL all of them. */
+static unsigned int count_threads(bool (*is_such)(pid_t thread, long what), long what)
 {
     DIR *tasks = opendir("/proc/self/task");
     const struct dirent *entry;
@@ -151,51 +152,45 @@ unsigned int t_threads(void)
 
     ck_assert_ptr_nonnull(tasks);
     while ((entry = readdir(tasks)))
-        n += entry->d_name[0] != '.';
+        n += entry->d_name[0] != '.' && (!is_such || is_such(atoi(entry->d_name), what));
     closedir(tasks);
     return n;
+}
+
+unsigned int t_threads(void)
+{
+    return count_threads(NULL, 0);
+}
+
+static bool sleeps_in(pid_t thread, long call)
+{
+    return t_call_of(thread) == call;
 }
 
 unsigned int t_threads_in(long call)
 {
-    DIR *tasks = opendir("/proc/self/task");
-    const struct dirent *entry;
-    unsigned int n = 0;
-
-    ck_assert_ptr_nonnull(tasks);
-    while ((entry = readdir(tasks)))
-        n += entry->d_name[0] != '.' && t_call_of(atoi(entry->d_name)) == call;
-    closedir(tasks);
-    return n;
+    return count_threads(sleeps_in, call);
 }
 
-/* A thread's state as the kernel tells it: 'S' is asleep. */
-static char state_of(const char *task)
+/* By its state, as the kernel tells it: 'S' is asleep. One that has ended is not awake. */
+static bool is_awake(pid_t thread, long but)
 {
     char path[64], state = 'S';
     FILE *stat;
 
-    snprintf(path, sizeof(path), "/proc/self/task/%.20s/stat", task);
+    snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int) thread);
     stat = fopen(path, "r");
     if (stat && fscanf(stat, "%*d (%*[^)]) %c", &state) != 1)
         state = '?';
     if (stat)
         fclose(stat);
-    return state;
+    return thread != but && state != 'S';
 }
 
 /* Whether every other thread sleeps. */
 static bool all_others_sleep(void)
 {
-    DIR *tasks = opendir("/proc/self/task");
-    const struct dirent *entry;
-    bool sleeping = true;
-
-    while ((entry = readdir(tasks)))
-        if (entry->d_name[0] != '.' && atoi(entry->d_name) != getpid())
-            sleeping = sleeping && state_of(entry->d_name) == 'S';
-    closedir(tasks);
-    return sleeping;
+    return count_threads(is_awake, getpid()) == 0;
 }
 
 pid_t t_child(void (*run)(void *), void *argument)
