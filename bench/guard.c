@@ -7,7 +7,9 @@
  * read      DEPTH reads in flight, the oldest waited for by aio_suspend
  * write     the same with writes
  * single    writes, one at a time, each waited for at once
- * limited   the same, waited for with a time limit
+ * pair      two writes, waited for at once, the first first
+ * pooled    as write, waited for with a time limit
+ * limited   as single, waited for with a time limit
  * dsync     as write, the file opened with O_DSYNC
  * list      lio_listio(LIO_WAIT) of LIST reads
  * one       the same of a single one
@@ -29,35 +31,44 @@ static struct aiocb cbs[LIST];
 static struct bench_file file;
 static sem_t told;
 
-static void window(unsigned depth, unsigned count, int opcode)
+static void wait_limited(const struct aiocb *cb)
+{
+    const struct timespec limit = { .tv_sec = 60 };
+
+    while (aio_error(cb) == EINPROGRESS)
+        if (aio_suspend(&cb, 1, &limit))
+            bench_fail("aio_suspend", true);
+}
+
+static void window(unsigned depth, unsigned count, int opcode, void (*wait)(const struct aiocb *cb))
 {
     for (unsigned i = 0; i < count; i++) {
         struct aiocb *cb = &cbs[i % depth];
 
         if (i >= depth) {
-            bench_wait(cb);
+            wait(cb);
             bench_take(cb);
         }
         bench_prepare(cb, &file, (void *) cb->aio_buf, opcode);
         bench_submit(cb);
     }
     for (unsigned i = 0; i < depth; i++) {
-        bench_wait(&cbs[i]);
+        wait(&cbs[i]);
         bench_take(&cbs[i]);
     }
 }
 
-static void limited(unsigned count)
+static void pairs(unsigned count)
 {
-    const struct timespec limit = { .tv_sec = 60 };
-    const struct aiocb *const list[] = { &cbs[0] };
-
-    for (unsigned i = 0; i < count; i++) {
-        bench_prepare(&cbs[0], &file, (void *) cbs[0].aio_buf, LIO_WRITE);
-        bench_submit(&cbs[0]);
-        if (aio_suspend(list, 1, &limit))
-            bench_fail("aio_suspend", true);
-        bench_take(&cbs[0]);
+    for (unsigned done = 0; done < count; done += 2) {
+        for (unsigned i = 0; i < 2; i++) {
+            bench_prepare(&cbs[i], &file, (void *) cbs[i].aio_buf, LIO_WRITE);
+            bench_submit(&cbs[i]);
+        }
+        for (unsigned i = 0; i < 2; i++) {
+            bench_wait(&cbs[i]);
+            bench_take(&cbs[i]);
+        }
     }
 }
 
@@ -136,13 +147,17 @@ int main(int argc, char **argv)
     if (strcmp(kind, "pipe"))
         file = bench_open(&options, O_RDWR | (strcmp(kind, "dsync") ? 0 : O_DSYNC));
     if (!strcmp(kind, "read"))
-        window(DEPTH, options.count, LIO_READ);
+        window(DEPTH, options.count, LIO_READ, bench_wait);
     else if (!strcmp(kind, "write") || !strcmp(kind, "dsync"))
-        window(DEPTH, options.count, LIO_WRITE);
+        window(DEPTH, options.count, LIO_WRITE, bench_wait);
     else if (!strcmp(kind, "single"))
-        window(1, options.count, LIO_WRITE);
+        window(1, options.count, LIO_WRITE, bench_wait);
     else if (!strcmp(kind, "limited"))
-        limited(options.count);
+        window(1, options.count, LIO_WRITE, wait_limited);
+    else if (!strcmp(kind, "pair"))
+        pairs(options.count);
+    else if (!strcmp(kind, "pooled"))
+        window(DEPTH, options.count, LIO_WRITE, wait_limited);
     else if (!strcmp(kind, "list"))
         lists(options.count, LIST);
     else if (!strcmp(kind, "one"))

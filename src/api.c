@@ -48,7 +48,7 @@ static int submit(struct aiocb *cb, enum paio_code code)
     error = paio_submit_check(&call);
     if (error || paio_submit_inline(&call, &done, &error))
         return answer(error);
-    call.awaited = paio_habit_expects_wait();
+    call.expected = paio_habit_expects();
     paio_choose_look(&call, done);
     if (!paio_dispatch_quick(&call, done)) {
         paio_signals_block(&saved);
@@ -61,7 +61,7 @@ static int submit(struct aiocb *cb, enum paio_code code)
         paio_signals_restore(&saved);
     }
     if (!error)
-        paio_habit_submitted(cb, call.awaited);
+        paio_habit_submitted(cb, call.awaited, call.leavable);
     return answer(error);
 }
 
@@ -131,21 +131,24 @@ PAIO_EXPORT int aio_suspend(const struct aiocb *const list[], int count,
     struct timespec deadline;
     struct paio_signals signals;
     int saved = errno, error;
+    bool more = false;
 
     if (count < 0)
         return answer(-EINVAL);
     if (timeout)
         deadline = deadline_of(timeout);
-    if (count == 1 && !timeout && paio_habit_waits(list[0])) {
-        paio_signals_block(&signals);
-        paio_dispatch_perform(list[0]);
-        paio_signals_restore(&signals);
-        /* With the request done there is no wait that would be the cancellation point. */
-        pthread_testcancel();
-    } else if (count != 1 || timeout) {
+    if (timeout) {
         paio_habit_broken();
+    } else if (paio_habit_waits(list, count)) {
+        paio_signals_block(&signals);
+        more = paio_dispatch_perform(list, count);
+        paio_signals_restore(&signals);
+        /* With a request done there is no wait that would be the cancellation point. */
+        pthread_testcancel();
     }
     error = paio_wait_any(list, count, timeout ? &deadline : NULL);
+    if (more)
+        paio_habit_leaves();
     errno = saved;
     return answer(error == -ETIMEDOUT ? -EAGAIN : error);
 }

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 
+#include "habit.h"
 #include "inline.h"
 #include "process.h"
 
@@ -121,7 +122,9 @@ void paio_choose_look(struct paio_call *call, size_t done)
                                        : -EBADF;
     if (!call->objection)
         call->objection = objection_to(call->cb, call->code, &call->look);
-    call->awaited = call->awaited && by_caller(call);
+    call->leavable = paio_choose_class(call->code, call->look.flags) == PAIO_CLASS_WRITE && by_caller(call);
+    call->awaited = call->leavable ? call->expected & PAIO_WAITS_FOR_ANY
+                                   : call->expected & PAIO_WAITS_FOR_IT && by_caller(call);
     if (!call->objection)
         call->engine = paio_choose_engine(call, done);
 }

@@ -10,8 +10,7 @@
 
 /*
  * Looks at the descriptor of the call, which has gone past paio_inline with done bytes transferred, and
- * for objections to it; if there are none it chooses the engine. The call stays awaited only if the
- * caller may carry it out itself.
+ * for objections to it; if there are none it chooses the engine, and whether the call is left to the caller's wait.
  */
 void paio_choose_look(struct paio_call *call, size_t done);
 

@@ -37,7 +37,9 @@ static void fill(struct paio_request *request, const struct paio_call *call, siz
     operation->under_way = call->engine == &paio_engine_pool && paio_inline_begun(call);
     operation->stream = look->kind == PAIO_KIND_SOCKET || look->kind == PAIO_KIND_STREAM;
     operation->may_block = !(look->flags & O_DIRECT);
-    operation->awaited = call->awaited;
+    atomic_store_explicit(&operation->awaited, call->awaited, memory_order_relaxed);
+    atomic_store_explicit(&operation->exposed, false, memory_order_relaxed);
+    operation->waiter = pthread_self();
     operation->by_waiter = false;
     operation->prompt = call->group || call->event->sigev_notify != SIGEV_NONE;
     request->group = call->group;
@@ -176,7 +178,7 @@ void paio_dispatch_start(struct paio_link *requests)
 
         /* Whoever waits for it took it for another engine's: the completion thread reaps it. */
         operation->prompt = true;
-        operation->awaited = false;
+        atomic_store_explicit(&operation->awaited, false, memory_order_relaxed);
         if (request->chosen == &paio_engine_kernel)
             start_waited(operation);
         else
@@ -246,13 +248,16 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
         paio_stream_check(request->operation.fd);
     if (paio_order_enter(request, file, paio_choose_lane(call->code, &call->look)) == PAIO_TURN_NOW)
         start_fresh(request, batch);
+    else if (call->code >= PAIO_FSYNC)
+        /* Nobody may be at work on what it waits for. */
+        paio_pool_expose();
     return 0;
 }
 
 /* Is it a transfer of a file that the kernel, or threads that are there, can be given without more ado? */
 static bool is_plain(const struct paio_call *call)
 {
-    return !call->objection && call->code <= PAIO_WRITE && !call->awaited &&
+    return !call->objection && call->code <= PAIO_WRITE && (!call->awaited || call->leavable) &&
            call->look.kind == PAIO_KIND_REGULAR && call->event->sigev_notify != SIGEV_THREAD &&
            !paio_settings.descriptor_order &&
            (call->engine == &paio_engine_kernel || paio_inline_begun(call) ||
@@ -328,6 +333,18 @@ static bool try_kernel(const struct paio_call *call, size_t done, struct paio_re
     return true;
 }
 
+/*
+ * Nobody is told: the caller empties the inbox when it waits. If it does not the completion thread does, which
+ * exposes what is left.
+ */
+static void leave(const struct paio_call *call, size_t done, struct paio_request *request, struct paio_file *file)
+{
+    compose(request, call, done);
+    commit(call, request, file);
+    paio_inbox_put(request);
+    paio_completion_wake();
+}
+
 /* Will a thread of the pool look into the inbox? */
 static bool try_pool(const struct paio_call *call, size_t done, struct paio_request *request,
                      struct paio_file *file)
@@ -335,6 +352,10 @@ static bool try_pool(const struct paio_call *call, size_t done, struct paio_requ
     enum paio_class class = paio_choose_class(call->code, call->look.flags);
     struct paio_flow *flow = &file->flow[class];
 
+    if (call->awaited) {
+        leave(call, done, request, file);
+        return true;
+    }
     /* For writes also one that has nothing else to do. */
     if (!paio_pool_at_work(flow, class) && !(class == PAIO_CLASS_WRITE && paio_pool_attended()))
         return false;
@@ -391,10 +412,99 @@ void paio_dispatch_enter(struct paio_request *request, struct paio_batch *batch)
     }
 }
 
-void paio_dispatch_perform(const struct aiocb *cb)
+static bool any_done(const struct aiocb *const list[], int count)
 {
-    struct paio_operation *operation = paio_process_started() ? paio_order_claim(cb) : NULL;
+    for (int i = 0; i < count; i++)
+        if (list[i] && !paio_in_progress(list[i]))
+            return true;
+    return false;
+}
 
+/* What a list is, of which nothing is done. */
+enum standing {
+    LEFT,    /* to waiters, all of it */
+    EXPOSED, /* some of it not any more: the pool is at it, and has the oldest */
+    OTHERS,  /* and something else */
+};
+
+/* *first is the first one, if there is any. If the answer is out of date nothing comes of it but lost time. */
+static enum standing standing_of(const struct aiocb *const list[], int count, const struct aiocb **first)
+{
+    enum standing standing = LEFT;
+
+    *first = NULL;
+    for (int i = 0; i < count; i++) {
+        const struct paio_request *request = list[i] ? paio_request_find(list[i]) : NULL;
+
+        if (!list[i])
+            continue;
+        if (!*first)
+            *first = list[i];
+        if (request && atomic_load_explicit(&request->operation.awaited, memory_order_relaxed))
+            continue;
+        if (!request || !atomic_load_explicit(&request->operation.exposed, memory_order_relaxed))
+            return OTHERS;
+        standing = EXPOSED;
+    }
+    return *first ? standing : OTHERS;
+}
+
+/*
+ * What a waiter carries out at a time: ROOM bytes, for signals wait meanwhile. To come back for the next one costs
+ * more than a short write: so, like a thread of the pool (engine_pool.c), it does BEHIND more, if they are no longer
+ * than SHORT, when it has what it waits for.
+ */
+enum { ROOM = 1024 * 1024, BEHIND = 8, SHORT = 65536 };
+
+struct wait {
+    const struct aiocb *const *list;
+    int count;
+    size_t room;
+    unsigned behind;
+};
+
+static bool goes_on(const struct paio_operation *next, void *argument)
+{
+    struct wait *wait = argument;
+
+    if (any_done(wait->list, wait->count)) {
+        if (next->class != PAIO_CLASS_WRITE || next->length > SHORT || !wait->behind)
+            return false;
+        wait->behind--;
+    }
+    if (next->length > wait->room)
+        return false;
+    wait->room -= next->length;
+    return true;
+}
+
+void paio_dispatch_expose(void)
+{
+    paio_inbox_empty();
+    paio_pool_expose();
+}
+
+bool paio_dispatch_perform(const struct aiocb *const list[], int count)
+{
+    struct wait wait = { list, count, ROOM, BEHIND };
+    struct paio_operation *operation;
+    const struct aiocb *first;
+    enum standing standing;
+    bool more = false;
+
+    if (!paio_process_started())
+        return false;
+    if (any_done(list, count))
+        return true;
+    paio_inbox_empty();
+    standing = standing_of(list, count, &first);
+    if (standing == EXPOSED)
+        return true;
+    operation = standing == LEFT ? paio_order_claim(first) : NULL;
     if (operation)
-        atomic_load(&operation->engine)->perform(operation);
+        more = atomic_load(&operation->engine)->perform(operation, goes_on, &wait);
+    if (any_done(list, count))
+        return more;
+    paio_pool_expose();
+    return false;
 }

@@ -46,7 +46,9 @@ struct paio_call {
     struct paio_look look;
     const struct paio_engine *engine; /* it starts on, if there is no objection */
     int objection;                /* what aio_error is to report without any I/O, -errno, or 0 */
-    bool awaited;                 /* the caller is going to wait for it at once: see habit.h, lio.c */
+    unsigned expected;            /* how the caller is going to wait for it at once: see habit.h, lio.c */
+    bool leavable;                /* a buffered write, which may be left to a waiter among others */
+    bool awaited;                 /* it is left to the caller's wait */
 };
 
 /*
@@ -58,16 +60,21 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
 /*
  * Accepts a transfer of a file that has requests in flight, without a lock and with signals open: one that
  * the kernel engine has room for; or a buffered write, or a read that the device has begun with, if there is a
- * thread of the pool that will find it: one that is at work on the file just now, or for writes an idle one.
- * False: nothing has happened.
+ * thread of the pool that will find it: one that is at work on the file just now, or for writes an idle one;
+ * or a buffered write that is left to a waiter. False: nothing has happened.
  */
 bool paio_dispatch_quick(const struct paio_call *call, size_t done);
 
 /*
- * Carries out the request of cb in the calling thread, if it was accepted as awaited and nothing has
- * been done of it. Signals blocked. Async-signal-safe.
+ * The calling thread is about to wait for any of list. If those in progress are left to waiters, it carries out what
+ * is left on the file of the first, until one of list is done, and a few short writes behind it. If none is done then,
+ * because others do it or it would take too long, what is left is exposed, unless the pool has some of list that were
+ * left before: those are the older ones, and the rest can be left to the next wait. True: something is still left to this thread. Signals blocked. Async-signal-safe.
  */
-void paio_dispatch_perform(const struct aiocb *cb);
+bool paio_dispatch_perform(const struct aiocb *const list[], int count);
+
+/* Leaves to the pool what was left to waiters. Signals blocked. Async-signal-safe. */
+void paio_dispatch_expose(void);
 
 /* Submits what is in batch. Signals blocked. */
 void paio_dispatch_flush(struct paio_batch *batch);

@@ -44,6 +44,7 @@ struct paio_operation {
     struct paio_link link;                      /* that queue */
     struct paio_flow *flow;           /* the pool's queue for this file and class */
     struct paio_identity identity;
+    pthread_t waiter; /* the thread that it is left to, if it is awaited */
     void *buffer;
     size_t length;
     off_t offset;
@@ -58,7 +59,9 @@ struct paio_operation {
     bool prompt;      /* somebody waits who will not reap: tell the completion thread */
     bool may_block;   /* kernel engine: the kernel takes it without RWF_NOWAIT */
     bool followed;    /* pool: the thread does another one at once: waiters may sleep till then */
-    bool awaited;     /* pool: left to the thread that waits for it, and not claimed by it yet */
+    _Atomic bool awaited; /* pool: left to a thread that waits, and not claimed yet; under the pool's lock, but a hint
+                             * to others */
+    _Atomic bool exposed; /* pool: it was, and is left to a thread of the pool; likewise */
     bool by_waiter;   /* pool: that thread has claimed it */
     struct iocb iocb; /* kernel engine */
 };
@@ -83,15 +86,20 @@ struct paio_engine {
     bool (*cancel)(struct paio_operation *operation);
 
     /*
-     * Begins an operation that was submitted as `awaited`, on behalf of the calling thread, if
-     * nothing of it has been begun: true, and the thread must call perform. From then on it is like
-     * any other to cancel. False: the engine goes on with it by itself, and it is awaited no more.
-     * Called with signals blocked and the file's lock held. NULL: the engine has no awaited ones.
+     * Begins an operation that was submitted as `awaited`, on behalf of the calling thread, if nothing of it has
+     * been begun; or the one that is to be done before it, if that is awaited too. The thread must call perform with
+     * what is returned. From then on it is like any other to cancel. NULL: the engine goes on with it by itself, and
+     * it is awaited no more. Called with signals blocked and the file's lock held. Without this function the
+     * engine has no awaited ones.
      */
-    bool (*claim)(struct paio_operation *operation);
+    struct paio_operation *(*claim)(struct paio_operation *operation);
 
-    /* Carries out and completes what claim has begun. Signals blocked, still, and no lock held. */
-    void (*perform)(struct paio_operation *operation);
+    /*
+     * Carries out and completes what claim has begun, and the awaited ones that come next on its file while
+     * go_on(next, wait) says so, which must not block. True: more is left to the calling thread. Signals blocked, still, and no lock held.
+     */
+    bool (*perform)(struct paio_operation *operation,
+                    bool (*go_on)(const struct paio_operation *next, void *wait), void *wait);
 };
 
 /*

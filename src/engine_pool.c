@@ -297,7 +297,7 @@ bool paio_pool_busy(void)
     for (unsigned c = 0; c < PAIO_CLASSES && !busy; c++)
         busy = paio_pool.class[c].working || paio_pool.class[c].guests ||
                !paio_line_empty(&paio_pool.class[c].line) ||
-               !paio_list_empty(&paio_pool.class[c].line.aside);
+               paio_line_left(&paio_pool.class[c].line);
     pthread_mutex_unlock(&paio_pool.lock);
     return busy;
 }

@@ -43,7 +43,7 @@ static void make(struct paio_file *file)
 {
     pthread_mutex_init(&file->lock, NULL);
     for (unsigned c = 0; c < PAIO_CLASSES; c++)
-        paio_list_init(&file->flow[c].queue);
+        paio_flow_init(&file->flow[c]);
     paio_list_append(&free_records, &file->hash);
 }
 

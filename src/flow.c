@@ -5,9 +5,15 @@
 void paio_line_init(struct paio_line *line, unsigned share)
 {
     paio_list_init(&line->ready);
-    paio_list_init(&line->aside);
+    paio_list_init(&line->left);
     line->share = share;
     line->queued = line->begun = 0;
+}
+
+void paio_flow_init(struct paio_flow *flow)
+{
+    paio_list_init(&flow->queue);
+    paio_list_init(&flow->aside);
 }
 
 static void offer(struct paio_line *line, struct paio_flow *flow)
@@ -30,68 +36,88 @@ static void append(struct paio_line *line, struct paio_operation *operation)
 {
     struct paio_flow *flow = operation->flow;
 
-    operation->awaited = false;
+    atomic_store_explicit(&operation->awaited, false, memory_order_relaxed);
     paio_list_append(&flow->queue, &operation->link);
     flow->length++;
     line->queued++;
     offer(line, flow);
 }
 
-/* Puts those that are set aside onto their flows: those of one flow, or with NULL all. */
-static void expose(struct paio_line *line, const struct paio_flow *flow)
+static void set_aside(struct paio_line *line, struct paio_operation *operation)
 {
-    struct paio_link *next;
+    struct paio_flow *flow = operation->flow;
 
-    for (struct paio_link *l = line->aside.next; l != &line->aside; l = next) {
-        next = l->next;
-        if (flow && operation_of(l)->flow != flow)
-            continue;
-        paio_list_remove(l);
-        append(line, operation_of(l));
+    paio_list_append(&flow->aside, &operation->link);
+    if (!flow->left.next)
+        paio_list_append(&line->left, &flow->left);
+}
+
+static void take_from_aside(struct paio_operation *operation)
+{
+    struct paio_flow *flow = operation->flow;
+
+    atomic_store_explicit(&operation->awaited, false, memory_order_relaxed);
+    paio_list_remove(&operation->link);
+    if (paio_list_empty(&flow->aside))
+        paio_list_remove(&flow->left);
+}
+
+struct paio_operation *paio_flow_left(const struct paio_flow *flow)
+{
+    return paio_list_empty(&flow->aside) ? NULL : operation_of(flow->aside.next);
+}
+
+bool paio_line_left_to(const struct paio_line *line, pthread_t thread)
+{
+    for (const struct paio_link *l = line->left.next; l != &line->left; l = l->next) {
+        const struct paio_flow *flow = paio_container(l, struct paio_flow, left);
+
+        if (pthread_equal(paio_flow_left(flow)->waiter, thread))
+            return true;
+    }
+    return false;
+}
+
+static void expose(struct paio_line *line, struct paio_flow *flow)
+{
+    struct paio_operation *each;
+
+    while ((each = paio_flow_left(flow))) {
+        take_from_aside(each);
+        atomic_store_explicit(&each->exposed, true, memory_order_relaxed);
+        append(line, each);
     }
 }
 
 void paio_line_expose(struct paio_line *line)
 {
-    expose(line, NULL);
+    while (paio_line_left(line))
+        expose(line, paio_container(line->left.next, struct paio_flow, left));
 }
 
 void paio_line_put(struct paio_line *line, struct paio_operation *operation)
 {
     if (operation->awaited) {
-        paio_list_append(&line->aside, &operation->link);
-        return;
+        set_aside(line, operation);
+    } else {
+        expose(line, operation->flow);
+        append(line, operation);
     }
-    expose(line, operation->flow);
-    append(line, operation);
 }
 
-/* Where one operation of a flow is begun at a time, they are begun in their order. */
-static bool others_first(const struct paio_line *line, const struct paio_operation *operation)
-{
-    const struct paio_flow *flow = operation->flow;
-    struct paio_link *l;
-
-    if (line->share > 1)
-        return false;
-    for (l = line->aside.next; operation_of(l) != operation; l = l->next)
-        if (operation_of(l)->flow == flow)
-            return true;
-    return flow->length;
-}
-
-bool paio_line_claim(struct paio_line *line, struct paio_operation *operation)
+struct paio_operation *paio_line_claim(struct paio_line *line, struct paio_operation *operation)
 {
     struct paio_flow *flow = operation->flow;
 
-    if (!operation->awaited || flow->busy >= line->share || others_first(line, operation))
-        return false;
-    paio_list_remove(&operation->link);
-    operation->awaited = false;
+    if (!operation->awaited || flow->busy >= line->share || (line->share == 1 && flow->length))
+        return NULL;
+    if (line->share == 1)
+        operation = paio_flow_left(flow);
+    take_from_aside(operation);
     flow->busy++;
     if (flow->busy == line->share && flow->ready.next)
         paio_list_remove(&flow->ready);
-    return true;
+    return operation;
 }
 
 static void take_off(struct paio_line *line, struct paio_operation *operation)
@@ -130,7 +156,7 @@ void paio_line_remove(struct paio_line *line, struct paio_operation *operation)
     struct paio_flow *flow = operation->flow;
 
     if (operation->awaited) {
-        paio_list_remove(&operation->link);
+        take_from_aside(operation);
         return;
     }
     take_off(line, operation);

@@ -18,6 +18,8 @@
 struct paio_flow {
     struct paio_link ready;   /* p: in the line; next == NULL: no thread may serve it now */
     struct paio_link queue;   /* p: operations, first come first served */
+    struct paio_link aside;   /* p: operations that are awaited, all later than those of queue */
+    struct paio_link left;    /* p: in the line; next == NULL: nothing is aside */
     unsigned length;          /* p: of queue */
     unsigned busy;            /* p: operations of it that are begun and not completed */
     _Atomic uint32_t running; /* threads that have one, or had it last and will attend again */
@@ -25,12 +27,12 @@ struct paio_flow {
 
 /*
  * Line: the flows of one class. An operation whose waiter is expected to carry it out itself is not on
- * its flow, where a thread would find it, but set aside; it goes to its flow when the waiter is not
+ * its flow's queue, where a thread would find it, but set aside; it goes to the queue when the waiter is not
  * expected any more, or before another is put there, so that the order is kept.
  */
 struct paio_line {
     struct paio_link ready; /* p: flows with work and a share left, in turn */
-    struct paio_link aside; /* p: operations that are awaited */
+    struct paio_link left;  /* p: flows with operations that are awaited */
     unsigned share;         /* constant: operations of one flow that may be begun at a time */
     unsigned queued;        /* p: operations on the queues of its flows */
     unsigned begun;         /* p: operations begun by threads, ever; not those that were claimed */
@@ -44,17 +46,33 @@ static inline bool paio_line_empty(const struct paio_line *line)
     return paio_list_empty(&line->ready);
 }
 
+/* Is anything set aside? */
+static inline bool paio_line_left(const struct paio_line *line)
+{
+    return !paio_list_empty(&line->left);
+}
+
+/* Is the first operation that is set aside on any of the flows left to that thread? */
+bool paio_line_left_to(const struct paio_line *line, pthread_t thread);
+
+/* For a flow's memory, when it is made. */
+void paio_flow_init(struct paio_flow *flow);
+
 /* Puts an operation at the end of its flow, or sets it aside if it is awaited. */
 void paio_line_put(struct paio_line *line, struct paio_operation *operation);
 
-/* Puts all that are set aside onto their flows. */
+/* Puts all that are set aside onto the queues of their flows. */
 void paio_line_expose(struct paio_line *line);
 
 /*
- * Begins an operation that is set aside. False: it is not, or others of its flow come first; then
- * paio_line_expose is due.
+ * Begins an operation that is set aside; where one of a flow is begun at a time, in their order, the first of its
+ * flow that is. NULL: it is not set aside, or a thread has, or will have, others of the flow; then paio_line_expose
+ * is due.
  */
-bool paio_line_claim(struct paio_line *line, struct paio_operation *operation);
+struct paio_operation *paio_line_claim(struct paio_line *line, struct paio_operation *operation);
+
+/* The first operation of the flow that is set aside, or NULL. */
+struct paio_operation *paio_flow_left(const struct paio_flow *flow);
 
 /* The next operation, if one flow alone has any that a thread could begin, or NULL. */
 struct paio_operation *paio_line_alone(const struct paio_line *line);

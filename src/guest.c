@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Guests of the pool: a thread that waits for an operation carries it out itself. Between claim and perform
- * it is one of the pool's workers, for this one operation, so that order, cancel and close find it there.
+ * Guests of the pool: a thread that waits for an operation carries it out itself. From claim to the end of perform
+ * it is one of the pool's workers, so that order, cancel and close find it there.
  */
 #include "pool.h"
 
@@ -27,49 +27,58 @@ static pid_t thread_number(void)
     return number;
 }
 
-/* The calling thread comes among the workers for one operation. Under the lock. */
-static void come_in(struct paio_worker *worker, struct paio_operation *operation)
+/* The guest begins an operation. Under the lock. */
+static void take_up(struct paio_operation *operation)
 {
-    atomic_store_explicit(&worker->thread, thread_number(), memory_order_relaxed);
-    atomic_store_explicit(&worker->fd, operation->fd, memory_order_relaxed);
+    atomic_store_explicit(&guest->fd, operation->fd, memory_order_relaxed);
     atomic_store(&operation->queued, NULL);
     operation->by_waiter = true;
     operation->followed = false;
-    paio_list_append(&paio_pool.workers, &worker->all);
-    paio_pool.class[worker->class].guests++;
-    paio_worker_count_for(worker, operation->flow);
+}
+
+/* The guest comes among the workers, to be at work on a flow. Under the lock. */
+static void come_in(struct paio_flow *flow)
+{
+    atomic_store_explicit(&guest->thread, thread_number(), memory_order_relaxed);
+    paio_list_append(&paio_pool.workers, &guest->all);
+    paio_pool.class[guest->class].guests++;
+    paio_worker_count_for(guest, flow);
 }
 
 /* Under the lock. */
-static void go_out(struct paio_worker *worker)
+static void go_out(void)
 {
-    paio_pool.class[worker->class].guests--;
-    paio_list_remove(&worker->all);
-    paio_worker_dismiss(worker);
-    paio_worker_count_for(worker, NULL);
+    paio_pool.class[guest->class].guests--;
+    paio_list_remove(&guest->all);
+    paio_worker_dismiss(guest);
+    paio_worker_count_for(guest, NULL);
 }
 
-bool paio_guest_claim(struct paio_operation *operation)
+struct paio_operation *paio_guest_claim(struct paio_operation *operation)
 {
-    struct paio_line *line = &paio_pool.class[operation->class].line;
+    enum paio_class class = operation->class;
+    struct paio_line *line = &paio_pool.class[class].line;
     struct paio_wakeups wakeups = { .count = 0 };
+    struct paio_operation *claimed = NULL;
 
     pthread_mutex_lock(&paio_pool.lock);
     guest = NULL;
     if (atomic_load(&operation->queued) == &paio_engine_pool)
-        guest = paio_worker_recruit(operation->class);
-    if (guest && paio_line_claim(line, operation)) {
-        come_in(guest, operation);
+        guest = paio_worker_recruit(class);
+    if (guest)
+        claimed = paio_line_claim(line, operation);
+    if (claimed) {
+        come_in(claimed->flow);
+        take_up(claimed);
     } else {
         if (guest)
             paio_worker_dismiss(guest);
-        guest = NULL;
         paio_line_expose(line);
-        paio_pool_hand_over(operation->class, &wakeups);
+        paio_pool_hand_over(class, &wakeups);
     }
     pthread_mutex_unlock(&paio_pool.lock);
     paio_pool_wake(&wakeups);
-    return guest;
+    return claimed;
 }
 
 /* May the write have met RLIMIT_FSIZE? Without one no signal has been raised, and one that is pending stays. */
@@ -95,23 +104,43 @@ static void forget_signal(void)
     errno = saved;
 }
 
-void paio_guest_perform(struct paio_operation *operation)
+static void carry_out(struct paio_operation *operation)
 {
-    enum paio_class class = operation->class;
-    struct paio_flow *flow = operation->flow;
-    struct paio_wakeups wakeups = { .count = 0 };
     ssize_t result = paio_transfer(operation);
 
     atomic_store_explicit(&guest->fd, -1, memory_order_release);
     if (met_limit(operation, result))
         forget_signal();
     operation->complete(operation, result);
-    pthread_mutex_lock(&paio_pool.lock);
-    paio_line_completed(&paio_pool.class[class].line, flow);
-    go_out(guest);
+}
+
+bool paio_guest_perform(struct paio_operation *operation,
+                        bool (*go_on)(const struct paio_operation *next, void *wait), void *wait)
+{
+    enum paio_class class = operation->class;
+    struct paio_line *line = &paio_pool.class[class].line;
+    struct paio_flow *flow = operation->flow;
+    struct paio_wakeups wakeups = { .count = 0 };
+    bool more;
+
+    for (;;) {
+        carry_out(operation);
+        pthread_mutex_lock(&paio_pool.lock);
+        paio_line_completed(line, flow);
+        operation = paio_flow_left(flow);
+        if (operation)
+            operation = go_on(operation, wait) ? paio_line_claim(line, operation) : NULL;
+        if (!operation)
+            break;
+        take_up(operation);
+        pthread_mutex_unlock(&paio_pool.lock);
+    }
+    go_out();
     paio_pool_hand_over(class, &wakeups);
+    more = paio_line_left_to(line, pthread_self());
     pthread_mutex_unlock(&paio_pool.lock);
     paio_pool_wake(&wakeups);
     /* It is at work on the flow no more: whoever counted on it has put before what is found now. */
     paio_pool.attend(true);
+    return more;
 }

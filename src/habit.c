@@ -6,34 +6,65 @@
  * tick at most. The thread has the habit while its credit is not below ENOUGH. A request that was not
  * left to it and not waited for at once ends the habit, and costs nothing.
  *
+ * There is an account for waits for a single request, and one for waits for any of some buffered writes: of
+ * those each may take EACH until the wait, about what it saves that no other processor has to fetch it.
+ *
  * All times are in nanoseconds.
  */
 #include "habit.h"
 
-#include "engine_pool.h"
+#include "dispatch.h"
 #include "process.h"
 
-enum { SOON = 10000, SAVED = 10000, ENOUGH = 8 * SAVED, MOST = 1000000, TICK = 4000000 };
+enum { SOON = 10000, EACH = 2000, SAVED = 10000, ENOUGH = 8 * SAVED, MOST = 1000000, TICK = 4000000 };
+
+struct account {
+    int32_t credit;
+    bool left; /* something is left to this thread on this account */
+};
 
 static __thread struct {
-    const struct aiocb *submitted; /* and not waited for yet, or NULL */
-    uint64_t when;                 /* it was; 0: it is not the thread's only one */
-    int32_t credit;
-    bool alone;                    /* nothing was left to be waited for before it */
-    bool awaited;                  /* `submitted` is left to this thread */
+    const struct aiocb *single; /* the thread's only request, not waited for yet, or NULL */
+    unsigned submitted;         /* requests since the last wait */
+    unsigned writes;            /* of these buffered writes */
+    uint64_t since;             /* the first of them, or the wait that has left some */
+    struct account alone, among;
 } habit __attribute__((tls_model("initial-exec")));
 
-static void lose(uint64_t time)
+static void lose(struct account *account, uint64_t time)
 {
-    habit.credit -= (int32_t) (time < TICK ? time : TICK);
-    if (habit.credit < -TICK)
-        habit.credit = -TICK;
+    account->credit -= (int32_t) (time < TICK ? time : TICK);
+    if (account->credit < -TICK)
+        account->credit = -TICK;
 }
 
-static void end_habit(void)
+static void end_habit(struct account *account)
 {
-    if (habit.credit > 0)
-        habit.credit = 0;
+    if (account->credit > 0)
+        account->credit = 0;
+}
+
+/* The thread has waited for what the account is about, or not, after that time. */
+static void judge(struct account *account, bool waited, uint64_t time, uint64_t soon)
+{
+    if (waited && time <= soon)
+        account->credit += account->credit < MOST ? SAVED : 0;
+    else if (account->left)
+        lose(account, time);
+    else
+        end_habit(account);
+    account->left = false;
+}
+
+static bool any_left(void)
+{
+    return habit.alone.left || habit.among.left;
+}
+
+static void begin_anew(void)
+{
+    habit.single = NULL;
+    habit.submitted = habit.writes = 0;
 }
 
 static void expose(void)
@@ -43,57 +74,73 @@ static void expose(void)
     if (!paio_process_started())
         return;
     paio_signals_block(&saved);
-    paio_pool_expose();
+    paio_dispatch_expose();
     paio_signals_restore(&saved);
 }
 
 void paio_habit_broken(void)
 {
-    bool awaited = habit.awaited;
-
-    if (!habit.submitted)
-        return;
-    habit.submitted = NULL;
-    habit.awaited = false;
-    if (awaited) {
-        lose(paio_now() - habit.when);
-        expose();
-    } else {
-        end_habit();
-    }
-}
-
-bool paio_habit_expects_wait(void)
-{
-    habit.alone = !habit.submitted;
-    paio_habit_broken();
-    return habit.credit >= ENOUGH;
-}
-
-void paio_habit_submitted(const struct aiocb *cb, bool awaited)
-{
-    habit.submitted = cb;
-    habit.awaited = awaited;
-    habit.when = habit.alone ? paio_now() : 0;
-}
-
-bool paio_habit_waits(const struct aiocb *cb)
-{
-    bool awaited = habit.awaited;
+    bool left = any_left();
     uint64_t time;
 
-    if (!cb || cb != habit.submitted) {
+    if (!habit.submitted && !left)
+        return;
+    time = left ? paio_now() - habit.since : 0;
+    judge(&habit.alone, false, time, 0);
+    judge(&habit.among, false, time, 0);
+    begin_anew();
+    if (left)
+        expose();
+}
+
+unsigned paio_habit_expects(void)
+{
+    unsigned expected = 0;
+
+    /* What is left alone is not to wait while there is more to do. */
+    if (habit.alone.left)
         paio_habit_broken();
+    if (!habit.submitted && !any_left() && habit.alone.credit >= ENOUGH)
+        expected |= PAIO_WAITS_FOR_IT;
+    if (habit.among.credit >= ENOUGH)
+        expected |= PAIO_WAITS_FOR_ANY;
+    return expected;
+}
+
+void paio_habit_submitted(const struct aiocb *cb, bool awaited, bool leavable)
+{
+    bool first = !habit.submitted && !any_left();
+
+    habit.single = first ? cb : NULL;
+    habit.submitted++;
+    habit.writes += leavable;
+    if (first)
+        habit.since = paio_now();
+    if (awaited)
+        (leavable ? &habit.among : &habit.alone)->left = true;
+    else if (any_left())
+        paio_habit_broken(); /* with a thread at work for this one there is no wakeup to be saved */
+}
+
+bool paio_habit_waits(const struct aiocb *const list[], int count)
+{
+    bool single = count == 1 && list[0] && list[0] == habit.single, left = any_left();
+    bool writes = habit.writes || habit.among.left;
+    uint64_t time;
+
+    if (!habit.submitted && !left)
         return false;
-    }
-    habit.submitted = NULL;
-    habit.awaited = false;
-    time = habit.when ? paio_now() - habit.when : UINT64_MAX;
-    if (time <= SOON)
-        habit.credit += habit.credit < MOST ? SAVED : 0;
-    else if (awaited)
-        lose(time);
-    else
-        end_habit();
-    return awaited;
+    /* Without the time, where it makes no difference. */
+    time = single || writes || left ? paio_now() - habit.since : 0;
+    judge(&habit.alone, single, time, SOON);
+    if (single || writes)
+        judge(&habit.among, true, time, SOON + (uint64_t) habit.writes * EACH);
+    begin_anew();
+    return left;
+}
+
+void paio_habit_leaves(void)
+{
+    habit.among.left = true;
+    habit.since = paio_now();
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Habit: does this thread wait for each request as soon as it has submitted it?
+ * Habit: does this thread wait as soon as it has submitted?
  *
- * For such a thread to have another one carry the request out means two wakeups and nothing done at the
+ * For such a thread to have another one carry a request out means two wakeups and nothing done at the
  * same time. So once the habit is seen, its requests are submitted as `awaited` (engine.h), and it
- * carries them out itself in aio_suspend.
+ * carries them out itself in aio_suspend: any request, if it waits for each alone; buffered writes, of which
+ * only one of a file is done at a time anyway, however many it submits together.
  *
  * All of it is the calling thread's own; async-signal-safe. A handler that comes in between can make
  * the guess wrong, which costs time only: what is awaited in vain is taken by a thread of the pool at
@@ -15,17 +16,23 @@
 
 #include "control.h"
 
-/* A request is about to be submitted. True: the thread will wait for it at once, as it uses to. */
-bool paio_habit_expects_wait(void);
+/* What is expected of a thread that submits: that it waits at once for this request alone; or for any of its own. */
+enum { PAIO_WAITS_FOR_IT = 1, PAIO_WAITS_FOR_ANY = 2, PAIO_WAITS = PAIO_WAITS_FOR_IT | PAIO_WAITS_FOR_ANY };
 
-/* It has been: as cb, awaited or not. */
-void paio_habit_submitted(const struct aiocb *cb, bool awaited);
+/* A request is about to be submitted. What is expected of the thread, as it uses to do. */
+unsigned paio_habit_expects(void);
+
+/* It has been: as cb, awaited or not. leavable: a buffered write that can be awaited among others. */
+void paio_habit_submitted(const struct aiocb *cb, bool awaited, bool leavable);
 
 /*
- * The thread waits for cb and nothing else, for as long as it takes. True: cb was submitted as awaited,
- * and is to be carried out now.
+ * The thread waits for any of list, for as long as it takes. True: requests were submitted as awaited,
+ * and are to be carried out now.
  */
-bool paio_habit_waits(const struct aiocb *cb);
+bool paio_habit_waits(const struct aiocb *const list[], int count);
+
+/* That is done, and some are left to the next wait. */
+void paio_habit_leaves(void);
 
 /* The thread does something else: what is awaited is left to the pool. */
 void paio_habit_broken(void);

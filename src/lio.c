@@ -60,7 +60,7 @@ static bool in_company(const struct aiocb *cb)
 static void submit_entry(struct listing *listing, struct aiocb *cb)
 {
     struct paio_call call = { .cb = cb, .event = &cb->aio_sigevent, .group = listing->group,
-                              .awaited = listing->awaited };
+                              .expected = listing->awaited ? PAIO_WAITS : 0 };
     int error;
     size_t done = 0;
 
@@ -80,7 +80,8 @@ static void submit_entry(struct listing *listing, struct aiocb *cb)
         enter(listing);
     if (!paio_submit_inline(&call, &done, &error)) {
         enter(listing);
-        call.awaited = call.awaited && !in_company(cb);
+        if (in_company(cb))
+            call.expected = 0;
         paio_choose_look(&call, done);
         error = paio_dispatch_accept(&call, done, &listing->batch);
     }
@@ -154,7 +155,7 @@ static int list_io(struct listing *listing, struct aiocb *const list[], int coun
     if (listing->group)
         paio_group_leave(listing->group);
     if (listing->awaited && listing->entered)
-        paio_dispatch_perform(list[0]);
+        paio_dispatch_perform((const struct aiocb *const *) list, count);
     leave(listing);
     return listing->short_of_resources ? -EAGAIN : 0;
 }

@@ -251,9 +251,8 @@ struct paio_operation *paio_order_claim(const struct aiocb *cb)
         atomic_load_explicit(&request->file, memory_order_relaxed) == file) {
         const struct paio_engine *engine = atomic_load(&request->operation.engine);
 
-        if (engine && engine->claim && atomic_load(&request->operation.arrived) &&
-            engine->claim(&request->operation))
-            operation = &request->operation;
+        if (engine && engine->claim && atomic_load(&request->operation.arrived))
+            operation = engine->claim(&request->operation);
     }
     pthread_mutex_unlock(&file->lock);
     return operation;

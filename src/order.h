@@ -52,8 +52,8 @@ bool paio_order_cancel(struct paio_file *file, const struct aiocb *cb, int fd,
                        struct paio_link *canceled, unsigned *left);
 
 /*
- * Begins the request of cb, which its engine has left to its waiter, on behalf of the calling thread,
- * which must then perform the operation. NULL: it is not to be had. Signals blocked.
+ * Begins the request of cb, which its engine has left to its waiter, or the one that is to be done before it, on
+ * behalf of the calling thread, which must then perform the operation. NULL: it is not to be had. Signals blocked.
  */
 struct paio_operation *paio_order_claim(const struct aiocb *cb);
 

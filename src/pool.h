@@ -114,7 +114,8 @@ void paio_pool_hand_over(enum paio_class class, struct paio_wakeups *wakeups);
 void paio_pool_wake(struct paio_wakeups *wakeups);
 
 /* What the engine does for a waiter: see engine.h, claim and perform. Without the lock. */
-bool paio_guest_claim(struct paio_operation *operation);
-void paio_guest_perform(struct paio_operation *operation);
+struct paio_operation *paio_guest_claim(struct paio_operation *operation);
+bool paio_guest_perform(struct paio_operation *operation,
+                        bool (*go_on)(const struct paio_operation *next, void *wait), void *wait);
 
 #endif
