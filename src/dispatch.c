@@ -412,25 +412,18 @@ void paio_dispatch_enter(struct paio_request *request, struct paio_batch *batch)
     }
 }
 
-static bool any_done(const struct aiocb *const list[], int count)
-{
-    for (int i = 0; i < count; i++)
-        if (list[i] && !paio_in_progress(list[i]))
-            return true;
-    return false;
-}
-
 /* What a list is, of which nothing is done. */
 enum standing {
     LEFT,    /* to waiters, all of it */
-    EXPOSED, /* some of it not any more: the pool is at it, and has the oldest */
-    OTHERS,  /* and something else */
+    EXPOSED, /* of one file, and some of it not any more: the pool is at it, and has the oldest */
+    OTHERS,  /* anything else */
 };
 
 /* *first is the first one, if there is any. If the answer is out of date nothing comes of it but lost time. */
 static enum standing standing_of(const struct aiocb *const list[], int count, const struct aiocb **first)
 {
-    enum standing standing = LEFT;
+    const struct paio_file *file = NULL, *each;
+    bool exposed = false, of_one = true;
 
     *first = NULL;
     for (int i = 0; i < count; i++) {
@@ -438,44 +431,52 @@ static enum standing standing_of(const struct aiocb *const list[], int count, co
 
         if (!list[i])
             continue;
-        if (!*first)
-            *first = list[i];
-        if (request && atomic_load_explicit(&request->operation.awaited, memory_order_relaxed))
-            continue;
-        if (!request || !atomic_load_explicit(&request->operation.exposed, memory_order_relaxed))
+        if (!request)
             return OTHERS;
-        standing = EXPOSED;
+        each = atomic_load_explicit(&request->file, memory_order_relaxed);
+        if (!*first) {
+            *first = list[i];
+            file = each;
+        }
+        of_one = of_one && each == file;
+        if (atomic_load_explicit(&request->operation.awaited, memory_order_relaxed))
+            continue;
+        if (!atomic_load_explicit(&request->operation.exposed, memory_order_relaxed))
+            return OTHERS;
+        exposed = true;
     }
-    return *first ? standing : OTHERS;
+    return !*first || (exposed && !of_one) ? OTHERS : exposed ? EXPOSED : LEFT;
 }
 
 /*
- * What a waiter carries out at a time: ROOM bytes, for signals wait meanwhile. To come back for the next one costs
+ * A waiter is at it for LONGEST nanoseconds, for signals wait meanwhile. To come back for the next one costs
  * more than a short write: so, like a thread of the pool (engine_pool.c), it does BEHIND more, if they are no longer
  * than SHORT, when it has what it waits for.
  */
-enum { ROOM = 1024 * 1024, BEHIND = 8, SHORT = 65536 };
+enum { LONGEST = 1000000, BEHIND = 8, SHORT = 65536 };
 
 struct wait {
     const struct aiocb *const *list;
     int count;
-    size_t room;
+    uint64_t until;
     unsigned behind;
+    bool done;
 };
+
+static void look_for_done(struct wait *wait)
+{
+    for (int i = 0; i < wait->count && !wait->done; i++)
+        wait->done = wait->list[i] && !paio_in_progress(wait->list[i]);
+}
 
 static bool goes_on(const struct paio_operation *next, void *argument)
 {
     struct wait *wait = argument;
 
-    if (any_done(wait->list, wait->count)) {
-        if (next->class != PAIO_CLASS_WRITE || next->length > SHORT || !wait->behind)
-            return false;
-        wait->behind--;
-    }
-    if (next->length > wait->room)
+    look_for_done(wait);
+    if (wait->done && (next->class != PAIO_CLASS_WRITE || next->length > SHORT || !wait->behind--))
         return false;
-    wait->room -= next->length;
-    return true;
+    return paio_now() < wait->until;
 }
 
 void paio_dispatch_expose(void)
@@ -486,24 +487,25 @@ void paio_dispatch_expose(void)
 
 bool paio_dispatch_perform(const struct aiocb *const list[], int count)
 {
-    struct wait wait = { list, count, ROOM, BEHIND };
-    struct paio_operation *operation;
+    struct wait wait = { list, count, paio_now() + LONGEST, BEHIND, false };
+    struct paio_operation *operation = NULL;
     const struct aiocb *first;
     enum standing standing;
     bool more = false;
 
     if (!paio_process_started())
         return false;
-    if (any_done(list, count))
-        return true;
     paio_inbox_empty();
     standing = standing_of(list, count, &first);
     if (standing == EXPOSED)
         return true;
-    operation = standing == LEFT ? paio_order_claim(first) : NULL;
-    if (operation)
+    if (standing == LEFT)
+        operation = paio_order_claim(first);
+    if (operation) {
         more = atomic_load(&operation->engine)->perform(operation, goes_on, &wait);
-    if (any_done(list, count))
+        look_for_done(&wait);
+    }
+    if (wait.done)
         return more;
     paio_pool_expose();
     return false;

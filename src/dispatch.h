@@ -66,7 +66,7 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
 bool paio_dispatch_quick(const struct paio_call *call, size_t done);
 
 /*
- * The calling thread is about to wait for any of list. If those in progress are left to waiters, it carries out what
+ * The calling thread is about to wait for any of list, of which nothing is done. If those in progress are left to waiters, it carries out what
  * is left on the file of the first, until one of list is done, and a few short writes behind it. If none is done then,
  * because others do it or it would take too long, what is left is exposed, unless the pool has some of list that were
  * left before: those are the older ones, and the rest can be left to the next wait. True: something is still left to this thread. Signals blocked. Async-signal-safe.

@@ -276,15 +276,22 @@ void paio_pool_tick(void)
     paio_pool_wake(&wakeups);
 }
 
+void paio_pool_expose_class(enum paio_class class, struct paio_wakeups *wakeups)
+{
+    paio_line_expose(&paio_pool.class[class].line);
+    /* The last one has ended, for waiters have done all of it. */
+    if (!paio_line_empty(&paio_pool.class[class].line) && !paio_pool.class[class].threads)
+        paio_worker_start(class);
+    paio_pool_hand_over(class, wakeups);
+}
+
 void paio_pool_expose(void)
 {
     struct paio_wakeups wakeups = { .count = 0 };
 
     pthread_mutex_lock(&paio_pool.lock);
-    for (unsigned c = 0; c < PAIO_CLASSES; c++) {
-        paio_line_expose(&paio_pool.class[c].line);
-        paio_pool_hand_over(c, &wakeups);
-    }
+    for (unsigned c = 0; c < PAIO_CLASSES; c++)
+        paio_pool_expose_class(c, &wakeups);
     pthread_mutex_unlock(&paio_pool.lock);
     paio_pool_wake(&wakeups);
 }

@@ -2,6 +2,8 @@
 /* Flows taking turns: see flow.h. */
 #include "flow.h"
 
+enum { LOOKS = 16 };
+
 void paio_line_init(struct paio_line *line, unsigned share)
 {
     paio_list_init(&line->ready);
@@ -69,11 +71,14 @@ struct paio_operation *paio_flow_left(const struct paio_flow *flow)
 
 bool paio_line_left_to(const struct paio_line *line, pthread_t thread)
 {
+    unsigned looks = 0;
+
     for (const struct paio_link *l = line->left.next; l != &line->left; l = l->next) {
         const struct paio_flow *flow = paio_container(l, struct paio_flow, left);
 
-        if (pthread_equal(paio_flow_left(flow)->waiter, thread))
-            return true;
+        for (struct paio_link *o = flow->aside.next; o != &flow->aside; o = o->next)
+            if (pthread_equal(operation_of(o)->waiter, thread) || ++looks == LOOKS)
+                return true;
     }
     return false;
 }

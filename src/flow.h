@@ -52,7 +52,7 @@ static inline bool paio_line_left(const struct paio_line *line)
     return !paio_list_empty(&line->left);
 }
 
-/* Is the first operation that is set aside on any of the flows left to that thread? */
+/* Is anything set aside that is left to that thread? Yes too, where there is so much that it takes long to find out. */
 bool paio_line_left_to(const struct paio_line *line, pthread_t thread);
 
 /* For a flow's memory, when it is made. */

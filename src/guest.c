@@ -73,8 +73,7 @@ struct paio_operation *paio_guest_claim(struct paio_operation *operation)
     } else {
         if (guest)
             paio_worker_dismiss(guest);
-        paio_line_expose(line);
-        paio_pool_hand_over(class, &wakeups);
+        paio_pool_expose_class(class, &wakeups);
     }
     pthread_mutex_unlock(&paio_pool.lock);
     paio_pool_wake(&wakeups);
@@ -137,7 +136,7 @@ bool paio_guest_perform(struct paio_operation *operation,
     }
     go_out();
     paio_pool_hand_over(class, &wakeups);
-    more = paio_line_left_to(line, pthread_self());
+    more = class == PAIO_CLASS_WRITE && paio_line_left_to(line, pthread_self());
     pthread_mutex_unlock(&paio_pool.lock);
     paio_pool_wake(&wakeups);
     /* It is at work on the flow no more: whoever counted on it has put before what is found now. */

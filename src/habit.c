@@ -18,6 +18,9 @@
 
 enum { SOON = 10000, EACH = 2000, SAVED = 10000, ENOUGH = 8 * SAVED, MOST = 1000000, TICK = 4000000 };
 
+/* Entries of a list that is too long to be looked through after each write. */
+enum { LONG = 64 };
+
 struct account {
     int32_t credit;
     bool left; /* something is left to this thread on this account */
@@ -30,6 +33,12 @@ static __thread struct {
     uint64_t since;             /* the first of them, or the wait that has left some */
     struct account alone, among;
 } habit __attribute__((tls_model("initial-exec")));
+
+/* What a wait may take to come after so many writes. */
+static uint64_t soon(unsigned writes)
+{
+    return SOON + (uint64_t) writes * EACH;
+}
 
 static void lose(struct account *account, uint64_t time)
 {
@@ -45,9 +54,9 @@ static void end_habit(struct account *account)
 }
 
 /* The thread has waited for what the account is about, or not, after that time. */
-static void judge(struct account *account, bool waited, uint64_t time, uint64_t soon)
+static void judge(struct account *account, bool waited, uint64_t time, uint64_t limit)
 {
-    if (waited && time <= soon)
+    if (waited && time <= limit)
         account->credit += account->credit < MOST ? SAVED : 0;
     else if (account->left)
         lose(account, time);
@@ -97,8 +106,8 @@ unsigned paio_habit_expects(void)
 {
     unsigned expected = 0;
 
-    /* What is left alone is not to wait while there is more to do. */
-    if (habit.alone.left)
+    /* What is left alone is not to wait while there is more to do, nor the others for long. */
+    if (habit.alone.left || (habit.among.left && paio_now() - habit.since > soon(habit.writes + 1)))
         paio_habit_broken();
     if (!habit.submitted && !any_left() && habit.alone.credit >= ENOUGH)
         expected |= PAIO_WAITS_FOR_IT;
@@ -122,6 +131,14 @@ void paio_habit_submitted(const struct aiocb *cb, bool awaited, bool leavable)
         paio_habit_broken(); /* with a thread at work for this one there is no wakeup to be saved */
 }
 
+static bool any_done(const struct aiocb *const list[], int count)
+{
+    for (int i = 0; i < count; i++)
+        if (list[i] && !paio_in_progress(list[i]))
+            return true;
+    return false;
+}
+
 bool paio_habit_waits(const struct aiocb *const list[], int count)
 {
     bool single = count == 1 && list[0] && list[0] == habit.single, left = any_left();
@@ -130,11 +147,18 @@ bool paio_habit_waits(const struct aiocb *const list[], int count)
 
     if (!habit.submitted && !left)
         return false;
+    if (count > LONG) {
+        paio_habit_broken();
+        return false;
+    }
+    /* There is no wait, and what is left goes on being left. */
+    if (!single && any_done(list, count))
+        return false;
     /* Without the time, where it makes no difference. */
     time = single || writes || left ? paio_now() - habit.since : 0;
-    judge(&habit.alone, single, time, SOON);
+    judge(&habit.alone, single, time, soon(0));
     if (single || writes)
-        judge(&habit.among, true, time, SOON + (uint64_t) habit.writes * EACH);
+        judge(&habit.among, true, time, soon(habit.writes));
     begin_anew();
     return left;
 }

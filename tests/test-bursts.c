@@ -343,6 +343,28 @@ struct appender {
     record first;
 };
 
+/* Who waits in another way now is not to pay a tick for each. */
+START_TEST(habit_ends_with_polling)
+{
+    const struct aiocb *const list[] = { &burst.cb[0] };
+    int log = empty_log();
+    uint64_t before;
+
+    form_habit();
+    for (record i = 0; i < 4; i++) {
+        t_submit_write(&burst.cb[0], log, &i, sizeof(i), 0);
+        while (aio_error(list[0]) == EINPROGRESS)
+            t_moment();
+        t_assert_done(&burst.cb[0], sizeof(i));
+    }
+    before = t_stat("write.waiter");
+    submit(&burst, log, 4);
+    wait_for_all(&burst);
+    ck_assert_uint_eq(t_stat("write.waiter"), before);
+    assert_log(log, 0, 4 + DEPTH);
+}
+END_TEST
+
 static int common_log;
 
 static void *append_bursts(void *argument)
@@ -428,6 +450,7 @@ static void add_bursts(TCase *tests)
     tcase_add_test(tests, one_of_those_left_can_be_canceled);
     tcase_add_test(tests, close_cancels_what_is_left);
     tcase_add_test(tests, each_of_those_left_notifies);
+    tcase_add_test(tests, habit_ends_with_polling);
     tcase_add_test(tests, each_of_two_threads_keeps_its_order);
     tcase_add_test(tests, exit_carries_out_what_is_left);
     tcase_add_test(tests, forked_child_leaves_it_alone_and_forms_its_own);
