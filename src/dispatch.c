@@ -498,7 +498,7 @@ bool paio_dispatch_perform(const struct aiocb *const list[], int count)
     paio_inbox_empty();
     standing = standing_of(list, count, &first);
     if (standing == EXPOSED)
-        return true;
+        return paio_pool_left_to(pthread_self());
     if (standing == LEFT)
         operation = paio_order_claim(first);
     if (operation) {

@@ -296,6 +296,16 @@ void paio_pool_expose(void)
     paio_pool_wake(&wakeups);
 }
 
+bool paio_pool_left_to(pthread_t thread)
+{
+    bool left;
+
+    pthread_mutex_lock(&paio_pool.lock);
+    left = paio_line_left_to(&paio_pool.class[PAIO_CLASS_WRITE].line, thread);
+    pthread_mutex_unlock(&paio_pool.lock);
+    return left;
+}
+
 bool paio_pool_busy(void)
 {
     bool busy = false;

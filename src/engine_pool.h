@@ -50,6 +50,9 @@ void paio_pool_tick(void);
 /* Leaves what is awaited (engine.h) to threads after all. Signals blocked. Async-signal-safe. */
 void paio_pool_expose(void);
 
+/* Are buffered writes left to that thread (engine.h), as far as is soon found out? Signals blocked. */
+bool paio_pool_left_to(pthread_t thread);
+
 /* Is anything queued or begun? */
 bool paio_pool_busy(void);
 
