@@ -23,6 +23,11 @@ static inline rlim_t paio_transfer_limit(void)
 {
     struct rlimit limit;
 
+#ifdef SYS_getrlimit
+    /* At half the price of prlimit64, by which the C library asks. */
+    if (syscall(SYS_getrlimit, RLIMIT_FSIZE, &limit) == 0)
+        return limit.rlim_cur;
+#endif
     return getrlimit(RLIMIT_FSIZE, &limit) == 0 ? limit.rlim_cur : RLIM_INFINITY;
 }
 
