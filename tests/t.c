@@ -195,7 +195,9 @@ static const char *lack(const struct t_part *part, size_t engine, bool *by_sanit
         return "not under a sanitizer, whose own threads and locks it would see";
     if (T_HANDLERS_LATE && part->need & T_HANDLERS)
         return "ThreadSanitizer delays signal handlers";
-    if ((getenv("T_VALGRIND") || getenv("T_EMULATED")) && part->need & T_PROMPT)
+    if (T_HANDLERS_LATE && part->need & T_QUICK)
+        return "under ThreadSanitizer no thread gets through some calls in time";
+    if ((getenv("T_VALGRIND") || getenv("T_EMULATED")) && part->need & (T_PROMPT | T_QUICK))
         return "emulated, no thread gets from one call to the next in time";
     *by_sanitizer = false;
     if (engine_lacks[engine])

@@ -56,6 +56,7 @@ enum { T_PATIENCE = 30 };
  * - The tests' directory on a filesystem whose device is in this machine: ext4, XFS, Btrfs or F2FS.
  * - Threads that get from one call to the next within some microseconds. Under Valgrind they do not,
  *   nor on an emulated processor (T_EMULATED is set).
+ * - The same of some calls in a row: ThreadSanitizer takes too long over them.
  * - The kernel engine: it is about that, and does not exist for the other.
  */
 enum t_need {
@@ -65,6 +66,7 @@ enum t_need {
     T_LOCAL = 8,
     T_PROMPT = 16,
     T_KERNEL = 32,
+    T_QUICK = 64,
 };
 
 /*

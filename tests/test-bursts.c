@@ -430,9 +430,13 @@ START_TEST(forked_child_leaves_it_alone_and_forms_its_own)
 }
 END_TEST
 
-static void add_bursts(TCase *tests)
+static void add_quick(TCase *tests)
 {
     tcase_add_test(tests, bursts_are_carried_out_by_their_thread);
+}
+
+static void add_bursts(TCase *tests)
+{
     tcase_add_test(tests, what_is_left_is_done_without_another_call);
     tcase_add_test(tests, what_is_left_can_be_waited_for_in_any_way);
     tcase_add_test(tests, what_is_left_can_be_waited_for_with_a_read_of_a_pipe);
@@ -451,6 +455,12 @@ static void add_bursts(TCase *tests)
 int main(void)
 {
     const struct t_part parts[] = {
+        {
+            .name = "bursts that are left to their thread",
+            .add = add_quick,
+            .need = T_LOCAL | T_QUICK,
+            .settings = { "LIBPOSIX_AIO_STATS=t-bursts-%p" },
+        },
         {
             .name = "bursts of a thread that waits at once",
             .add = add_bursts,
