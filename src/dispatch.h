@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Dispatch: from an accepted call down to an engine (dispatch.c), and from an engine's result
- * up to the caller (finish.c).
+ * up to the caller (finish.c); what waiters carry out themselves (perform.c).
  */
 #ifndef PAIO_DISPATCH_H
 #define PAIO_DISPATCH_H

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a waiter carries out itself of what is left to it (habit.h), and when that goes to the pool after all.
+ */
+#include "dispatch.h"
+
+#include "engine_pool.h"
+#include "inbox.h"
+#include "order.h"
+#include "process.h"
+
+/* What a list is, of which nothing is done. */
+enum standing {
+    LEFT,    /* to waiters, all of it */
+    EXPOSED, /* of one file, and some of it not any more: the pool is at it, and has the oldest */
+    OTHERS,  /* anything else */
+};
+
+/* *first is the first one, if there is any. If the answer is out of date nothing comes of it but lost time. */
+static enum standing standing_of(const struct aiocb *const list[], int count, const struct aiocb **first)
+{
+    const struct paio_file *file = NULL, *each;
+    bool exposed = false, of_one = true;
+
+    *first = NULL;
+    for (int i = 0; i < count; i++) {
+        const struct paio_request *request = list[i] ? paio_request_find(list[i]) : NULL;
+
+        if (!list[i])
+            continue;
+        if (!request)
+            return OTHERS;
+        each = atomic_load_explicit(&request->file, memory_order_relaxed);
+        if (!*first) {
+            *first = list[i];
+            file = each;
+        }
+        of_one = of_one && each == file;
+        if (atomic_load_explicit(&request->operation.awaited, memory_order_relaxed))
+            continue;
+        if (!atomic_load_explicit(&request->operation.exposed, memory_order_relaxed))
+            return OTHERS;
+        exposed = true;
+    }
+    return !*first || (exposed && !of_one) ? OTHERS : exposed ? EXPOSED : LEFT;
+}
+
+/*
+ * A waiter is at it for LONGEST nanoseconds, for signals wait meanwhile. To come back for the next one costs
+ * more than a short write: so, like a thread of the pool (engine_pool.c), it does BEHIND more, if they are no longer
+ * than SHORT, when it has what it waits for.
+ */
+enum { LONGEST = 1000000, BEHIND = 8, SHORT = 65536 };
+
+struct wait {
+    const struct aiocb *const *list;
+    int count;
+    uint64_t until;
+    unsigned behind;
+    bool done;
+};
+
+static void look_for_done(struct wait *wait)
+{
+    for (int i = 0; i < wait->count && !wait->done; i++)
+        wait->done = wait->list[i] && !paio_in_progress(wait->list[i]);
+}
+
+static bool goes_on(const struct paio_operation *next, void *argument)
+{
+    struct wait *wait = argument;
+
+    look_for_done(wait);
+    if (wait->done && (next->class != PAIO_CLASS_WRITE || next->length > SHORT || !wait->behind--))
+        return false;
+    return paio_now() < wait->until;
+}
+
+void paio_dispatch_expose(void)
+{
+    paio_inbox_empty();
+    paio_pool_expose();
+}
+
+bool paio_dispatch_perform(const struct aiocb *const list[], int count)
+{
+    struct wait wait = { list, count, paio_now() + LONGEST, BEHIND, false };
+    struct paio_operation *operation = NULL;
+    const struct aiocb *first;
+    enum standing standing;
+    bool more = false;
+
+    if (!paio_process_started())
+        return false;
+    paio_inbox_empty();
+    standing = standing_of(list, count, &first);
+    if (standing == EXPOSED)
+        return paio_pool_left_to(pthread_self());
+    if (standing == LEFT)
+        operation = paio_order_claim(first);
+    if (operation) {
+        more = atomic_load(&operation->engine)->perform(operation, goes_on, &wait);
+        look_for_done(&wait);
+    }
+    if (wait.done)
+        return more;
+    paio_pool_expose();
+    return false;
+}
