@@ -25,15 +25,6 @@ void t_write_at_once(struct aiocb *cb, int fd, const void *block, off_t place)
     t_assert_done(cb, T_BLOCK);
 }
 
-void t_drop_statistics_once(void)
-{
-    static pid_t dropped;
-
-    if (dropped != getpid())
-        t_drop_statistics();
-    dropped = getpid();
-}
-
 void t_form_habit(int fd)
 {
     double end = t_now() + t_patience();
@@ -41,7 +32,6 @@ void t_form_habit(int fd)
     struct aiocb cb;
     uint64_t before;
 
-    t_drop_statistics_once();
     t_fill(block, T_BLOCK, 0);
     do {
         before = t_stat("write.waiter");

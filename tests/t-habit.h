@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * For tests about a thread that waits for each request at once, and so comes to carry them out itself. They need
- * LIBPOSIX_AIO_STATS, by which the habit is seen.
+ * T_STATISTICS, by which the habit is seen.
  */
 #ifndef T_HABIT_H
 #define T_HABIT_H
@@ -18,9 +18,6 @@ void t_at_once(const struct aiocb *cb);
 
 /* Writes T_BLOCK bytes, waits at once, and asserts that they are written. */
 void t_write_at_once(struct aiocb *cb, int fd, const void *block, off_t place);
-
-/* t_drop_statistics, once in each process. */
-void t_drop_statistics_once(void);
 
 /*
  * The calling thread has the habit when it returns: the latest of its writes of T_BLOCK to the beginning of fd was carried

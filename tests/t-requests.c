@@ -297,14 +297,3 @@ uint64_t t_stat(const char *name)
     ck_assert_msg(!posix_aio_stat(name, &value), "no statistic %s: %s", name, strerror(errno));
     return value;
 }
-
-void t_drop_statistics(void)
-{
-    const char *setting = t_setting("LIBPOSIX_AIO_STATS");
-    int stem = (int) strcspn(setting, "%");
-    char name[64];
-
-    posix_aio_engine();
-    snprintf(name, sizeof(name), "%.*s%d", stem, setting, (int) getpid());
-    ck_assert_int_eq(unlink(name), 0);
-}

@@ -73,6 +73,17 @@ const char *t_setting(const char *name)
 
 /* Running the parts. */
 
+#define STATISTICS "t-statistics-"
+
+void t_drop_statistics(void)
+{
+    char name[64];
+
+    posix_aio_engine();
+    snprintf(name, sizeof(name), STATISTICS "%d", (int) getpid());
+    ck_assert_int_eq(unlink(name), 0);
+}
+
 static void set_up(const struct surroundings *s)
 {
     ck_assert_int_eq(setenv("LIBPOSIX_AIO_ENGINE", s->engine, 1), 0);
@@ -80,6 +91,10 @@ static void set_up(const struct surroundings *s)
         ck_assert_int_eq(putenv((char *) s->part->settings[i]), 0);
     if (s->part->need & T_SLOWFS)
         ck_assert_int_eq(slowfs_start(), 0);
+    if (s->part->need & T_STATISTICS) {
+        ck_assert_int_eq(setenv("LIBPOSIX_AIO_STATS", STATISTICS "%p", 1), 0);
+        t_drop_statistics();
+    }
     ck_assert_str_eq(posix_aio_engine(), s->engine);
 }
 

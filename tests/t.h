@@ -58,6 +58,7 @@ enum { T_PATIENCE = 30 };
  *   nor on an emulated processor (T_EMULATED is set).
  * - The same of some calls in a row: ThreadSanitizer takes too long over them.
  * - The kernel engine: it is about that, and does not exist for the other.
+ * - Statistics, in a file that is removed before the test begins; its children have t_drop_statistics.
  */
 enum t_need {
     T_SLOWFS = 1,
@@ -67,6 +68,7 @@ enum t_need {
     T_PROMPT = 16,
     T_KERNEL = 32,
     T_QUICK = 64,
+    T_STATISTICS = 128,
 };
 
 /*
@@ -82,6 +84,12 @@ struct t_part {
 
 /* Runs the parts, once per engine, and returns the program's exit status. */
 int t_main(const char *theme, const struct t_part *parts);
+
+/*
+ * In a child of a test with T_STATISTICS, before it uses the library: starts it, and removes the file of the child's own
+ * statistics. They go on, and nothing is left behind.
+ */
+void t_drop_statistics(void);
 
 /* n made smaller by T_SCALE, but at least 1. */
 size_t t_scale(size_t n);
@@ -231,11 +239,5 @@ void t_assert_no_signal(int signal_number);
 
 /* A counter of posix_aio_stat(); the test fails if there is none of that name. */
 uint64_t t_stat(const char *name);
-
-/*
- * Starts the library and removes the file, named by LIBPOSIX_AIO_STATS and with %p at its end, in which it
- * keeps this process's statistics: they go on, and nothing is left behind.
- */
-void t_drop_statistics(void);
 
 #endif

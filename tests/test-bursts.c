@@ -397,6 +397,7 @@ END_TEST
 
 static void leave_and_exit(void *argument)
 {
+    t_drop_statistics();
     form_habit();
     submit(&burst, *(int *) argument, 0);
     exit(0);
@@ -414,6 +415,7 @@ END_TEST
 static void wait_and_write_in_child(void *unused)
 {
     (void) unused;
+    t_drop_statistics();
     /* What was left is the parent's. */
     wait_from_the_first();
     form_habit();
@@ -458,14 +460,12 @@ int main(void)
         {
             .name = "bursts that are left to their thread",
             .add = add_quick,
-            .need = T_LOCAL | T_QUICK,
-            .settings = { "LIBPOSIX_AIO_STATS=t-bursts-%p" },
+            .need = T_LOCAL | T_QUICK | T_STATISTICS,
         },
         {
             .name = "bursts of a thread that waits at once",
             .add = add_bursts,
-            .need = T_LOCAL | T_PROMPT,
-            .settings = { "LIBPOSIX_AIO_STATS=t-bursts-%p" },
+            .need = T_LOCAL | T_PROMPT | T_STATISTICS,
         },
         { .name = NULL },
     };

@@ -42,7 +42,6 @@ START_TEST(cold_reads_are_carried_out_by_their_thread)
     int fd = t_cold_file(SIZE);
     double end = t_now() + t_patience();
 
-    t_drop_statistics_once();
     for (off_t place = 0; t_stat("read.waiter") < SOME; place = (place + BLOCK) % SIZE) {
         if (place == 0)
             t_make_cold(fd);
@@ -60,7 +59,6 @@ START_TEST(direct_transfers_are_carried_out_by_their_thread)
     int fd = t_reopen(t_cached_file(SIZE), O_RDWR | O_DIRECT);
     double end = t_now() + t_patience();
 
-    t_drop_statistics_once();
     aligned = t_aligned(BLOCK);
     for (off_t place = 0; t_stat("read.waiter") < SOME || t_stat("write.waiter") < SOME;
          place = (place + BLOCK) % SIZE) {
@@ -91,7 +89,6 @@ START_TEST(list_of_one_is_carried_out_by_its_thread)
     int fd = t_slow_to_write();
     double end = t_now() + t_patience();
 
-    t_drop_statistics_once();
     for (off_t i = 1; t_stat("write.waiter") < SOME; i++) {
         off_t place = i % (SIZE / BLOCK) * BLOCK;
 
@@ -113,7 +110,6 @@ START_TEST(list_of_two_is_left_to_others)
     struct aiocb *const list[] = { &cb, &other };
     int fd = t_slow_to_write();
 
-    t_drop_statistics_once();
     for (int i = 0; i < SOME; i++) {
         t_prepare(&cb, fd, buf, BLOCK, 0);
         t_prepare(&other, fd, buf, BLOCK, BLOCK);
@@ -273,7 +269,6 @@ START_TEST(signals_disturb_nothing)
 {
     int fd = t_slow_to_write();
 
-    t_drop_statistics_once();
     t_handle(SIGALRM, count_ring, SA_RESTART);
     t_ring_every(500);
     for (off_t i = 0; i < (off_t) t_scale(RECORDS) || !atomic_load(&rings); i++) {
@@ -322,7 +317,6 @@ START_TEST(appends_of_two_threads_keep_their_order)
     struct appender appenders[THREADS];
     unsigned char record[8];
 
-    t_drop_statistics_once();
     log_fd = t_reopen(t_empty_file(), O_RDWR | O_APPEND);
     for (unsigned char i = 0; i < THREADS; i++) {
         appenders[i].parity = i;
@@ -342,7 +336,6 @@ START_TEST(slow_filesystem_is_left_to_the_pool)
 {
     int fd = t_slow_file(0, SIZE, O_RDWR);
 
-    t_drop_statistics_once();
     for (int i = 0; i < LOTS; i++) {
         t_submit_write(&cb, fd, buf, BLOCK, 0);
         t_at_once(&cb);
@@ -390,14 +383,12 @@ int main(void)
         {
             .name = "a thread that waits at once",
             .add = add_habit,
-            .need = T_LOCAL | T_PROMPT,
-            .settings = { "LIBPOSIX_AIO_STATS=t-habit-%p" },
+            .need = T_LOCAL | T_PROMPT | T_STATISTICS,
         },
         {
             .name = "slow files",
             .add = add_slow,
-            .need = T_SLOWFS | T_PROMPT,
-            .settings = { "LIBPOSIX_AIO_STATS=t-habit-%p" },
+            .need = T_SLOWFS | T_PROMPT | T_STATISTICS,
         },
         { .name = NULL },
     };

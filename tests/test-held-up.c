@@ -103,7 +103,6 @@ START_TEST(waiter_carries_on_what_the_kernel_hands_back)
     uint64_t before = t_stat("carried_on");
     pid_t child;
 
-    t_drop_statistics();
     prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
     write_then_read_directly(file, direct, aligned, 0);
     t_until((h.thread = thread_named("posix-aio")));
@@ -172,7 +171,6 @@ START_TEST(request_is_begun_though_the_thread_that_comes_back_is_held_up)
     int file = t_cached_file(SIZE);
     pid_t child;
 
-    t_drop_statistics();
     aio_init(&init);
     t_handle(SIGUSR1, ignore, SA_RESTART);
     prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
@@ -274,7 +272,6 @@ START_TEST(threads_that_share_a_file_need_no_tick)
     struct holdup *h;
     pid_t child;
 
-    t_drop_statistics();
     aio_init(&init);
     log_fd = t_reopen(t_empty_file(), O_WRONLY | O_APPEND);
     pthread_barrier_init(&round_ends, NULL, 2);
@@ -317,7 +314,6 @@ START_TEST(cold_reads_need_no_tick)
     struct holdup *h;
     pid_t child;
 
-    t_drop_statistics();
     aio_init(&init);
     h = hold_up_completion_thread(&child);
     srand(1);
@@ -358,14 +354,12 @@ int main(void)
         {
             .name = "a thread of ours held up",
             .add = add_held_up,
-            .need = T_NO_SANITIZER,
-            .settings = { "LIBPOSIX_AIO_STATS=t-held-up-%p" },
+            .need = T_NO_SANITIZER | T_STATISTICS,
         },
         {
             .name = "threads that carry out their requests",
             .add = add_waiters,
-            .need = T_NO_SANITIZER | T_LOCAL | T_PROMPT,
-            .settings = { "LIBPOSIX_AIO_STATS=t-held-up-%p" },
+            .need = T_NO_SANITIZER | T_LOCAL | T_PROMPT | T_STATISTICS,
         },
         { .name = NULL },
     };

@@ -217,6 +217,7 @@ END_TEST
 
 static void leave_and_exit(void *argument)
 {
+    t_drop_statistics();
     t_leave_write(&cb, *(int *) argument, buf, BLOCK);
     exit(0);
 }
@@ -225,7 +226,6 @@ START_TEST(exit_carries_out_what_is_left)
 {
     int fd = t_slow_to_write();
 
-    t_drop_statistics_once();
     memset(buf, 0, BLOCK);
     ck_assert_int_eq(pwrite(fd, buf, BLOCK, BLOCK), BLOCK);
     t_reap(t_child(leave_and_exit, &fd));
@@ -237,6 +237,7 @@ static void write_in_child(void *argument)
 {
     int fd = *(int *) argument;
 
+    t_drop_statistics();
     /* What was left is the parent's. */
     t_at_once(&cb);
     t_write_at_once(&cb, fd, buf, 2 * BLOCK);
@@ -277,8 +278,7 @@ int main(void)
         {
             .name = "what is left to a waiter",
             .add = add_left,
-            .need = T_LOCAL | T_PROMPT,
-            .settings = { "LIBPOSIX_AIO_STATS=t-left-%p" },
+            .need = T_LOCAL | T_PROMPT | T_STATISTICS,
         },
         { .name = NULL },
     };

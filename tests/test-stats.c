@@ -38,7 +38,6 @@ static bool kernel_does_buffered_aio(void)
 
 START_TEST(cached_read_is_done_in_the_caller)
 {
-    t_drop_statistics();
     t_submit_read(&cb, t_cached_file(SIZE), buf, 4096, 0);
     t_assert_done(&cb, 4096);
     ck_assert_uint_eq(t_stat("read.inline"), 1);
@@ -52,7 +51,6 @@ START_TEST(cold_read_is_not_done_in_the_caller)
     int fd = t_cold_file(SIZE), reads = 0;
     double end = t_now() + t_patience();
 
-    t_drop_statistics();
     /*
      * The first attempt starts the device, which may be done by the time that it looks: where the kernel
      * lets others run meanwhile, a hundred times in succession.
@@ -74,7 +72,6 @@ START_TEST(long_read_goes_where_its_beginning_is)
     int fd = t_cold_file(SIZE);
     bool does = kernel_does_buffered_aio();
 
-    t_drop_statistics();
     t_submit_read(&cb, fd, buf, SIZE, 0);
     t_wait_done(&cb, SIZE);
     t_assert_data(buf, SIZE, 0);
@@ -108,7 +105,6 @@ START_TEST(direct_requests_go_to_the_kernel)
     int writes = 0;
     double end = t_now() + t_patience();
 
-    t_drop_statistics();
     if (engine_is_kernel()) {
         way[0] = "read.kernel";
         way[1] = "write.kernel";
@@ -133,7 +129,6 @@ START_TEST(direct_entries_of_a_list_go_to_the_kernel)
     unsigned char *aligned = t_aligned(MANY * 4096);
     struct aiocb *list[MANY];
 
-    t_drop_statistics();
     for (int i = 0; i < MANY; i++) {
         t_prepare(&cbs[i], fd, aligned + i * 4096, 4096, i * 4096);
         cbs[i].aio_lio_opcode = LIO_READ;
@@ -149,7 +144,6 @@ START_TEST(direct_append_is_carried_on_by_the_pool)
 {
     int fd = t_reopen(t_empty_file(), O_RDWR | O_DIRECT);
 
-    t_drop_statistics();
     t_submit_write(&cb, fd, t_aligned(4096), 4096, 0);
     t_wait_done(&cb, 4096);
     ck_assert_uint_eq(t_stat("write.pool"), 1);
@@ -163,7 +157,6 @@ START_TEST(cached_write_is_done_where_it_does_not_wait)
     const char *way = writes_without_waiting(fd, buf) ? "write.inline" : "write.pool";
     double end = t_now() + t_patience();
 
-    t_drop_statistics();
     /* XFS waits now and then, to note the time. */
     while (!t_stat(way)) {
         ck_assert_double_lt(t_now(), end);
@@ -177,7 +170,6 @@ START_TEST(synchronous_write_is_not_done_in_the_caller)
 {
     int file = t_cached_file(SIZE);
 
-    t_drop_statistics();
     t_submit_write(&cb, t_reopen(file, O_WRONLY | O_DSYNC), buf, 4096, 0);
     t_wait_done(&cb, 4096);
     ck_assert_uint_eq(t_stat("write.inline"), 0);
@@ -188,7 +180,6 @@ START_TEST(memory_file_is_served_in_the_caller)
 {
     int fd = t_memory_file(SIZE);
 
-    t_drop_statistics();
     t_submit_read(&cb, fd, buf, 4096, 0);
     t_assert_done(&cb, 4096);
     t_submit_write(&cb, fd, buf, 4096, 0);
@@ -200,7 +191,6 @@ END_TEST
 
 START_TEST(sync_goes_to_the_pool)
 {
-    t_drop_statistics();
     t_submit_sync(&cb, t_cached_file(SIZE), O_SYNC);
     t_wait_done(&cb, 0);
     ck_assert_uint_eq(t_stat("fsync.pool"), 1);
@@ -211,7 +201,6 @@ START_TEST(streams_have_a_way_of_their_own)
 {
     struct t_pair p = t_pipe();
 
-    t_drop_statistics();
     t_submit_read(&cb, p.in, buf, 100, 0);
     t_put(p.out, 0, 100);
     t_wait_done(&cb, 100);
@@ -226,7 +215,6 @@ START_TEST(cancellations_are_counted)
 {
     struct t_pair p = t_pipe();
 
-    t_drop_statistics();
     for (int i = 0; i < MANY; i++)
         t_submit_read(&cbs[i], p.in, buf, 1, 0);
     ck_assert_int_eq(aio_cancel(p.in, NULL), AIO_CANCELED);
@@ -238,7 +226,6 @@ START_TEST(outstanding_requests_are_counted)
 {
     struct t_pair p = t_pipe();
 
-    t_drop_statistics();
     for (int i = 0; i < MANY; i++)
         t_submit_read(&cbs[i], p.in, buf, 1, 0);
     ck_assert_uint_eq(t_stat("outstanding"), MANY);
@@ -272,7 +259,6 @@ START_TEST(notifications_are_counted)
 {
     int fd = t_cached_file(SIZE);
 
-    t_drop_statistics();
     t_block(SIGRTMIN);
     for (int i = 0; i < 3; i++) {
         submit_with(SIGEV_SIGNAL, fd);
@@ -292,7 +278,6 @@ START_TEST(latency_is_measured)
     struct t_pair p = t_pipe();
     double begin = t_now();
 
-    t_drop_statistics();
     t_submit_read(&cb, p.in, buf, 1, 0);
     for (int i = 0; i < 20; i++)
         t_moment();
@@ -307,7 +292,6 @@ START_TEST(unknown_statistic_is_enoent)
 {
     uint64_t value;
 
-    t_drop_statistics();
     errno = 0;
     ck_assert_int_eq(posix_aio_stat("read.sideways", &value), -1);
     ck_assert_int_eq(errno, ENOENT);
@@ -318,10 +302,10 @@ END_TEST
 static void count_own(void *unused)
 {
     (void) unused;
+    t_drop_statistics();
     t_submit_read(&cb, t_cached_file(SIZE), buf, 100, 0);
     t_wait_done(&cb, 100);
     ck_assert_uint_eq(t_stat("read.inline"), 1);
-    t_drop_statistics();
 }
 
 START_TEST(forked_child_keeps_its_own)
@@ -334,7 +318,6 @@ START_TEST(forked_child_keeps_its_own)
     }
     t_reap(t_child(count_own, NULL));
     ck_assert_uint_eq(t_stat("read.inline"), 5);
-    t_drop_statistics();
 }
 END_TEST
 
@@ -343,7 +326,6 @@ START_TEST(request_is_counted_when_it_is_done)
 {
     int fd = t_slow_file(0, SIZE, O_RDWR);
 
-    t_drop_statistics();
     slowfs_hold(SLOWFS_READ, 1);
     t_submit_read(&cb, fd, buf, 100, 0);
     t_until(slowfs_held(SLOWFS_READ) == 1);
@@ -402,13 +384,12 @@ int main(void)
         {
             .name = "ways",
             .add = add_ways,
-            .settings = { "LIBPOSIX_AIO_STATS=t-stats-%p" },
+            .need = T_STATISTICS,
         },
         {
             .name = "counters",
             .add = add_counters,
-            .need = T_SLOWFS,
-            .settings = { "LIBPOSIX_AIO_STATS=t-stats-%p" },
+            .need = T_SLOWFS | T_STATISTICS,
         },
         { .name = "no statistics", .add = add_none },
         { .name = NULL },
