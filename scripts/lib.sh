@@ -17,6 +17,12 @@ die() {
     exit 1
 }
 
+# autoreconf runs aclocal before libtoolize brings m4/ and again after it. Where both fall into one second,
+# Automake is given what autom4te has cached of the first, and its files differ: so m4/ is there before.
+generate() {
+    libtoolize -ci && autoreconf -i
+}
+
 # Makes configure and its company if they are missing or older than what they are made from.
 bootstrap() {
     newest=$PROJECT/configure
@@ -28,7 +34,7 @@ bootstrap() {
     if [ "$stale" = yes ]; then
         say "autoreconf -i"
         mkdir -p "$BUILD_ROOT"
-        (cd "$PROJECT" && autoreconf -i) >"$BUILD_ROOT/autoreconf.log" 2>&1 ||
+        (cd "$PROJECT" && generate) >"$BUILD_ROOT/autoreconf.log" 2>&1 ||
             { cat "$BUILD_ROOT/autoreconf.log" >&2; die "autoreconf failed"; }
         touch "$newest"
     fi
