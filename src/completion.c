@@ -49,6 +49,7 @@ static struct {
     _Atomic int epoll, wake;       /* private descriptors, or -1 */
     uint32_t head;                 /* the thread's: place in the ring at the last tick */
     unsigned quiet;                /* the thread's: ticks without work */
+    bool rested;                   /* the thread's: since the last tick */
     uint64_t next_tick;            /* the thread's */
 } completion = { .lock = PTHREAD_MUTEX_INITIALIZER, .epoll = -1, .wake = -1 };
 
@@ -129,6 +130,8 @@ static void try_to_rest(void)
     atomic_thread_fence(memory_order_seq_cst);
     if (busy())
         atomic_store(&completion.state, TICKING);
+    else
+        completion.rested = true;
     completion.quiet = 0;
 }
 
@@ -160,6 +163,12 @@ static void handle(const struct epoll_event *event)
     } else {
         paio_stream_ready((int) event->data.u64, event->events);
     }
+}
+
+static void put_off_tick(void)
+{
+    completion.next_tick = paio_now() + TICK * 1000000u;
+    completion.rested = false;
 }
 
 static int next_timeout(void)
@@ -204,10 +213,13 @@ static void *run(void *unused)
                 return unused;
             continue;
         }
+        /* What has only just come has a tick's time, if the thread has been woken for it too. */
+        if (completion.rested)
+            put_off_tick();
         if (paio_now() < completion.next_tick)
             continue;
         tick();
-        completion.next_tick = paio_now() + TICK * 1000000u;
+        put_off_tick();
         try_to_rest();
     }
 }
@@ -239,7 +251,7 @@ static bool start_thread(void)
 
     open_descriptors();
     completion.quiet = 0;
-    completion.next_tick = 0;
+    completion.rested = true;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, STACK);
