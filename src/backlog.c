@@ -10,6 +10,7 @@
 
 #include "engine_kernel.h"
 #include "file.h"
+#include "limit.h"
 #include "transfer.h"
 
 static struct {
@@ -74,7 +75,7 @@ static unsigned drop_changed(struct paio_operation **operations, unsigned count)
  */
 static unsigned leave_beyond_limit(struct paio_operation **operations, unsigned count)
 {
-    rlim_t limit = paio_transfer_limit();
+    rlim_t limit = paio_limit();
     unsigned kept = 0;
 
     if (limit == RLIM_INFINITY)

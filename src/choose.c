@@ -10,6 +10,7 @@
 
 #include "habit.h"
 #include "inline.h"
+#include "limit.h"
 #include "process.h"
 
 static bool synchronous(int flags)
@@ -61,7 +62,7 @@ const struct paio_engine *paio_choose_engine(const struct paio_call *call, size_
     /* A long read whose beginning is cached: see read_beginning. */
     if (!(look->flags & O_DIRECT) && done >= PAIO_INLINE_MAX)
         return pool;
-    if (call->code == PAIO_WRITE && (look->flags & O_APPEND || !paio_within_limit(cb)))
+    if (call->code == PAIO_WRITE && (look->flags & O_APPEND || !paio_within_limit(cb, paio_limit_lately(paio_now()))))
         return pool;
     return kernel;
 }

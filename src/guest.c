@@ -5,6 +5,7 @@
  */
 #include "pool.h"
 
+#include "limit.h"
 #include "process.h"
 #include "transfer.h"
 
@@ -84,7 +85,7 @@ struct paio_operation *paio_guest_claim(struct paio_operation *operation)
 static bool met_limit(const struct paio_operation *operation, ssize_t result)
 {
     return operation->code == PAIO_WRITE && result < (ssize_t) operation->length &&
-           paio_transfer_limit() != RLIM_INFINITY;
+           paio_limit() != RLIM_INFINITY;
 }
 
 /*

@@ -9,8 +9,8 @@
 #include <limits.h>
 #include <sys/uio.h>
 
+#include "limit.h"
 #include "process.h"
-#include "transfer.h"
 
 /* preadv2(2) and pwrite(2), but no cancellation points: aio_read and aio_write are none. */
 static ssize_t read_at(int fd, void *buffer, size_t length, off_t offset, int flags)
@@ -63,20 +63,12 @@ static ssize_t read_beginning(const struct aiocb *cb, size_t *done)
     return -EAGAIN;
 }
 
-bool paio_within_limit(const struct aiocb *cb)
-{
-    off_t end;
-
-    return !__builtin_add_overflow(cb->aio_offset, cb->aio_nbytes, &end) &&
-           (rlim_t) end <= paio_transfer_limit();
-}
-
 static ssize_t write_memory(const struct aiocb *cb)
 {
     int flags = fcntl(cb->aio_fildes, F_GETFL);
     ssize_t n;
 
-    if (flags < 0 || flags & O_APPEND || !paio_within_limit(cb))
+    if (flags < 0 || flags & O_APPEND || !paio_within_limit(cb, paio_limit_lately(paio_now())))
         return -EAGAIN;
     n = write_at(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset, 0);
     return n < 0 ? -errno : n;
@@ -90,7 +82,7 @@ static ssize_t write_cached(const struct aiocb *cb, size_t *done)
 {
     ssize_t n;
 
-    if (!paio_within_limit(cb))
+    if (!paio_within_limit(cb, paio_limit_lately(paio_now())))
         return -EAGAIN;
     n = write_at(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset,
                  RWF_NOWAIT);

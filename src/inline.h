@@ -23,10 +23,4 @@ ssize_t paio_inline(const struct paio_call *call, size_t *done);
  */
 bool paio_inline_begun(const struct paio_call *call);
 
-/*
- * Would the write of the control block end within RLIMIT_FSIZE? Beyond it the writing thread gets
- * SIGXFSZ, which is to be none of the caller's.
- */
-bool paio_within_limit(const struct aiocb *cb);
-
 #endif

@@ -5,8 +5,6 @@
 #ifndef PAIO_TRANSFER_H
 #define PAIO_TRANSFER_H
 
-#include <sys/resource.h>
-
 #include "engine.h"
 
 /*
@@ -14,22 +12,6 @@
  * descriptor that stands for another file by now is -ECANCELED, one that was closed -EBADF.
  */
 ssize_t paio_transfer(struct paio_operation *operation);
-
-/*
- * Where a write must end (RLIMIT_FSIZE); RLIM_INFINITY: anywhere. One beyond it raises SIGXFSZ in the thread that
- * carries it out. Async-signal-safe.
- */
-static inline rlim_t paio_transfer_limit(void)
-{
-    struct rlimit limit;
-
-#ifdef SYS_getrlimit
-    /* At half the price of prlimit64, by which the C library asks. */
-    if (syscall(SYS_getrlimit, RLIMIT_FSIZE, &limit) == 0)
-        return limit.rlim_cur;
-#endif
-    return getrlimit(RLIMIT_FSIZE, &limit) == 0 ? limit.rlim_cur : RLIM_INFINITY;
-}
 
 enum paio_entry { PAIO_INSIDE, PAIO_OUTSIDE, PAIO_UNKNOWN };
 

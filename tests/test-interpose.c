@@ -17,7 +17,8 @@ static const char *const names[] = {
     "aio_return64",      "aio_suspend",      "aio_suspend64",  "aio_write",   "aio_write64",
     "lio_listio",        "lio_listio64",     "close",          "dup2",        "dup3",
     "close_range",       "closefrom",        "fclose",         "freopen",     "freopen64",
-    "posix_aio_version", "posix_aio_engine", "posix_aio_stat",
+    "posix_aio_version", "posix_aio_engine", "posix_aio_stat", "setrlimit",   "setrlimit64",
+    "prlimit",           "prlimit64",        "ulimit",
 };
 
 static bool is_aio(const char *name)

@@ -130,17 +130,9 @@ START_TEST(writes_append_in_order_from_where_the_flag_is_set)
 }
 END_TEST
 
-/* By a call that no library sees. */
-static int limit_size(rlim_t size)
-{
-    const struct rlimit limit = { size, RLIM_INFINITY };
-
-    return (int) syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, &limit, NULL);
-}
-
 START_TEST(write_past_a_new_limit_raises_no_signal)
 {
-    const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+    const struct rlimit limit = { SIZE / 2, RLIM_INFINITY }, none = { RLIM_INFINITY, RLIM_INFINITY };
     int failed;
 
     open_direct(t_cached_file(SIZE), O_RDWR);
@@ -150,7 +142,7 @@ START_TEST(write_past_a_new_limit_raises_no_signal)
             t_submit_write(&cbs[i], fd, blocks + i * BLOCK, BLOCK, i * BLOCK);
         t_prepare(&sync_cb, fd, blocks + SIZE / 2, BLOCK, SIZE / 2);
         /* No assertions while it is there: Check writes a file of its own. */
-        failed = limit_size(SIZE / 2);
+        failed = setrlimit(RLIMIT_FSIZE, &limit);
         failed |= aio_write(&sync_cb);
         while (aio_error(&sync_cb) == EINPROGRESS)
             ;
@@ -162,6 +154,14 @@ START_TEST(write_past_a_new_limit_raises_no_signal)
     }
 }
 END_TEST
+
+/* By a call that no library sees. */
+static int limit_size(rlim_t size)
+{
+    const struct rlimit limit = { size, RLIM_INFINITY };
+
+    return (int) syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, &limit, NULL);
+}
 
 /* How many of the writes are done when a limit is set behind their submission. */
 static int write_until_limited(void)

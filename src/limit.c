@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * To ask the kernel takes a tenth of what a buffered write of 4 KiB takes. So for writes that the caller carries out, or
+ * gives to the kernel, each thread remembers the answer for a tick, or until the process sets limits: the functions
+ * that do it are interposed, in the shared library only. Plain system calls and other processes (prlimit(1)) are
+ * seen within a tick.
+ */
+#include "limit.h"
+
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <ulimit.h>
+
+rlim_t paio_limit(void)
+{
+    struct rlimit limit;
+
+#ifdef SYS_getrlimit
+    /* At half the price of prlimit64, by which the C library asks. */
+    if (syscall(SYS_getrlimit, RLIMIT_FSIZE, &limit) == 0)
+        return limit.rlim_cur;
+#endif
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 ? limit.rlim_cur : RLIM_INFINITY;
+}
+
+#ifdef PIC
+
+enum { TICK = 4000000 };
+
+static _Atomic uint32_t changes; /* how often this process has set a limit */
+
+static __thread struct {
+    rlim_t limit;
+    uint64_t asked;
+    uint32_t changes; /* before it was asked for */
+} last __attribute__((tls_model("initial-exec")));
+
+rlim_t paio_limit_lately(uint64_t now)
+{
+    uint32_t before = atomic_load(&changes);
+
+    if (last.changes != before || !last.asked || now - last.asked > TICK) {
+        last.limit = paio_limit();
+        last.asked = now;
+        last.changes = before;
+    }
+    return last.limit;
+}
+
+/* ThreadSanitizer's runtime sets limits before it can look at anything. */
+#ifdef __SANITIZE_THREAD__
+#define UNWATCHED __attribute__((no_sanitize_thread))
+#else
+#define UNWATCHED
+#endif
+
+UNWATCHED static int set(pid_t process, int resource, const struct rlimit *limit, struct rlimit *old)
+{
+    int result = (int) syscall(SYS_prlimit64, process, resource, limit, old);
+
+    /* Not before: whoever asks meanwhile asks again. */
+    atomic_fetch_add(&changes, 1);
+    return result;
+}
+
+/* setrlimit(2), prlimit(2), ulimit(3). On LP64 there is one struct rlimit, which is the kernel's. */
+PAIO_EXPORT UNWATCHED int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
+{
+    return set(0, (int) resource, limit, NULL);
+}
+
+PAIO_EXPORT UNWATCHED int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *limit)
+{
+    return set(0, (int) resource, (const struct rlimit *) limit, NULL);
+}
+
+PAIO_EXPORT UNWATCHED int prlimit(pid_t process, enum __rlimit_resource resource, const struct rlimit *limit, struct rlimit *old)
+{
+    return set(process, (int) resource, limit, old);
+}
+
+PAIO_EXPORT UNWATCHED int prlimit64(pid_t process, enum __rlimit_resource resource, const struct rlimit64 *limit,
+                          struct rlimit64 *old)
+{
+    return set(process, (int) resource, (const struct rlimit *) limit, (struct rlimit *) old);
+}
+
+PAIO_EXPORT long ulimit(int command, ...)
+{
+    static long (*_Atomic real)(int, ...);
+    va_list arguments;
+    long value = 0;
+
+    if (!real)
+        real = (long (*)(int, ...)) dlsym(RTLD_NEXT, "ulimit");
+    va_start(arguments, command);
+    if (command == UL_SETFSIZE)
+        value = va_arg(arguments, long);
+    va_end(arguments);
+    value = real(command, value);
+    atomic_fetch_add(&changes, 1);
+    return value;
+}
+
+#else
+
+rlim_t paio_limit_lately(uint64_t now)
+{
+    (void) now;
+    return paio_limit();
+}
+
+#endif
