@@ -7,7 +7,7 @@
  * read      DEPTH reads in flight, the oldest waited for by aio_suspend
  * write     the same with writes
  * single    writes, one at a time, each waited for at once
- * pair      two writes, waited for at once, the first first
+ * pair      two writes, the file opened with O_APPEND, waited for at once, the first first
  * pooled    as write, waited for with a time limit
  * limited   as single, waited for with a time limit
  * dsync     as write, the file opened with O_DSYNC
@@ -137,6 +137,11 @@ static void pipes(unsigned count)
     }
 }
 
+static int flags_for(const char *kind)
+{
+    return O_RDWR | (strcmp(kind, "dsync") ? 0 : O_DSYNC) | (strcmp(kind, "pair") ? 0 : O_APPEND);
+}
+
 int main(int argc, char **argv)
 {
     struct bench_options options = bench_arguments(argc, argv);
@@ -145,7 +150,7 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < LIST; i++)
         cbs[i].aio_buf = bench_buffer(options.bytes);
     if (strcmp(kind, "pipe"))
-        file = bench_open(&options, O_RDWR | (strcmp(kind, "dsync") ? 0 : O_DSYNC));
+        file = bench_open(&options, flags_for(kind));
     if (!strcmp(kind, "read"))
         window(DEPTH, options.count, LIO_READ, bench_wait);
     else if (!strcmp(kind, "write") || !strcmp(kind, "dsync"))

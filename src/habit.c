@@ -9,6 +9,10 @@
  * There is an account for waits for a single request, and one for waits for any of some buffered writes: of
  * those each may take EACH until the wait, about what it saves that no other processor has to fetch it.
  *
+ * With that second account at ENOUGH a wait grants GRANT writes to the calls that submit them, or a tick's time in them.
+ * They tell nothing of how the thread waits; so the grant is used up, and what is left next tells anew whether it still
+ * does. A write that was held up costs its time.
+ *
  * All times are in nanoseconds.
  */
 #include "habit.h"
@@ -17,6 +21,9 @@
 #include "process.h"
 
 enum { SOON = 10000, EACH = 2000, SAVED = 10000, ENOUGH = 8 * SAVED, MOST = 1000000, TICK = 4000000 };
+
+/* Held up is what takes longer than a page from the disk. */
+enum { GRANT = 1024, HELD_UP = 1000000 };
 
 /* Entries of a list that is too long to be looked through after each write. */
 enum { LONG = 64 };
@@ -32,6 +39,10 @@ static __thread struct {
     unsigned writes;            /* of these buffered writes */
     uint64_t since;             /* the first of them, or the wait that has left some */
     struct account alone, among;
+    struct {
+        unsigned writes; /* that may be carried out in the calls that submit them */
+        uint64_t time;   /* for all of them */
+    } grant;
 } habit __attribute__((tls_model("initial-exec")));
 
 /* What a wait may take to come after so many writes. */
@@ -92,6 +103,7 @@ void paio_habit_broken(void)
     bool left = any_left();
     uint64_t time;
 
+    habit.grant.writes = 0;
     if (!habit.submitted && !left)
         return;
     time = left ? paio_now() - habit.since : 0;
@@ -160,7 +172,29 @@ bool paio_habit_waits(const struct aiocb *const list[], int count)
     if (single || writes)
         judge(&habit.among, true, time, soon(habit.writes));
     begin_anew();
+    if (habit.among.credit >= ENOUGH) {
+        habit.grant.time = TICK;
+        habit.grant.writes = GRANT;
+    }
     return left;
+}
+
+bool paio_habit_grants(void)
+{
+    return habit.grant.writes;
+}
+
+void paio_habit_wrote(uint64_t time)
+{
+    /* None is left if a handler has come in between and waited for something else. */
+    if (habit.grant.writes)
+        habit.grant.writes--;
+    if (time > HELD_UP)
+        lose(&habit.among, time);
+    if (time > HELD_UP || time > habit.grant.time)
+        habit.grant.writes = 0;
+    else
+        habit.grant.time -= time;
 }
 
 void paio_habit_leaves(void)

@@ -5,7 +5,8 @@
  * For such a thread to have another one carry a request out means two wakeups and nothing done at the
  * same time. So once the habit is seen, its requests are submitted as `awaited` (engine.h), and it
  * carries them out itself in aio_suspend: any request, if it waits for each alone; buffered writes, of which
- * only one of a file is done at a time anyway, however many it submits together.
+ * only one of a file is done at a time anyway, however many it submits together. Buffered writes it may also carry
+ * out in the calls that submit them (inline.h): what holds it up there would hold up its wait as well.
  *
  * All of it is the calling thread's own; async-signal-safe. A handler that comes in between can make
  * the guess wrong, which costs time only: what is awaited in vain is taken by a thread of the pool at
@@ -30,6 +31,12 @@ void paio_habit_submitted(const struct aiocb *cb, bool awaited, bool leavable);
  * and are to be carried out now.
  */
 bool paio_habit_waits(const struct aiocb *const list[], int count);
+
+/* May a buffered write be carried out in the call that submits it? */
+bool paio_habit_grants(void);
+
+/* It has been, which took so many nanoseconds. */
+void paio_habit_wrote(uint64_t time);
 
 /* That is done, and some are left to the next wait. */
 void paio_habit_leaves(void);

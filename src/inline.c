@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The way in the caller: what the page cache, or memory, can serve without waiting. No lock is
- * taken, no signal blocked. What it cannot do, or finds wrong, is left to the slower way.
+ * The way in the caller: what the page cache, or memory, can serve without waiting; and buffered writes of a thread
+ * that would wait for them at once. No lock is taken, no signal blocked. What it cannot do, or finds wrong, is left to
+ * the slower way.
  */
 #include "inline.h"
 
@@ -9,22 +10,28 @@
 #include <limits.h>
 #include <sys/uio.h>
 
+#include "habit.h"
 #include "limit.h"
 #include "process.h"
 
-/* preadv2(2) and pwrite(2), but no cancellation points: aio_read and aio_write are none. */
+/*
+ * pread(2), or preadv2(2) with flags, which takes longer; and the same for writes. But no cancellation points: aio_read and
+ * aio_write are none.
+ */
 static ssize_t read_at(int fd, void *buffer, size_t length, off_t offset, int flags)
 {
     struct iovec vector = { buffer, length };
 
-    return syscall(SYS_preadv2, fd, &vector, 1, offset, 0, flags);
+    return flags ? syscall(SYS_preadv2, fd, &vector, 1, offset, 0, flags)
+                 : syscall(SYS_pread64, fd, buffer, length, offset);
 }
 
 static ssize_t write_at(int fd, const void *buffer, size_t length, off_t offset, int flags)
 {
     struct iovec vector = { (void *) (uintptr_t) buffer, length };
 
-    return syscall(SYS_pwritev2, fd, &vector, 1, offset, 0, flags);
+    return flags ? syscall(SYS_pwritev2, fd, &vector, 1, offset, 0, flags)
+                 : syscall(SYS_pwrite64, fd, buffer, length, offset);
 }
 
 /*
@@ -75,21 +82,33 @@ static ssize_t write_memory(const struct aiocb *cb)
 }
 
 /*
- * Writes what the page cache can take without waiting; XFS, Btrfs and block devices have that. Bytes,
- * or -EAGAIN with *done bytes written, or another error, which the slower way will find out for itself.
+ * Writes into the page cache; with RWF_NOWAIT what it can take without waiting, which XFS, Btrfs and block devices have.
+ * Bytes, or -EAGAIN with *done bytes written, or another error, which the slower way will find out for itself.
  */
-static ssize_t write_cached(const struct aiocb *cb, size_t *done)
+static ssize_t write_cached(const struct aiocb *cb, int flags, uint64_t now, size_t *done)
 {
     ssize_t n;
 
-    if (!paio_within_limit(cb, paio_limit_lately(paio_now())))
+    if (!paio_within_limit(cb, paio_limit_lately(now)))
         return -EAGAIN;
-    n = write_at(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset,
-                 RWF_NOWAIT);
+    n = write_at(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset, flags);
     if (n < 0)
         return -errno;
     *done = (size_t) n;
     return *done == cb->aio_nbytes ? n : -EAGAIN;
+}
+
+/*
+ * For a thread that waits at once, where the filesystem does not tell whether it would wait, as ext4. The kernel may hold
+ * the caller up: to throttle it, to read a page of which a part is written, for the inode's lock. That ends it.
+ */
+static ssize_t write_granted(const struct aiocb *cb, size_t *done)
+{
+    uint64_t began = paio_now();
+    ssize_t n = write_cached(cb, 0, began, done);
+
+    paio_habit_wrote(paio_now() - began);
+    return n;
 }
 
 static ssize_t try_read(const struct aiocb *cb, uint32_t memory, size_t *done)
@@ -113,15 +132,23 @@ bool paio_inline_begun(const struct paio_call *call)
            (memory & (PAIO_BUFFERED | PAIO_NO_NOWAIT | PAIO_MEMORY)) == PAIO_BUFFERED;
 }
 
-static ssize_t try_write(const struct aiocb *cb, uint32_t memory, size_t *done)
+static ssize_t try_write(struct paio_descriptor *descriptor, const struct aiocb *cb, uint32_t memory, size_t *done)
 {
-    const uint32_t bits = PAIO_LAZY | PAIO_NO_NOWAIT | PAIO_NO_NOWAIT_WRITE;
+    ssize_t n;
 
     if (cb->aio_nbytes > PAIO_INLINE_MAX)
         return -EAGAIN;
     if (memory & PAIO_MEMORY)
         return write_memory(cb);
-    return (memory & bits) == PAIO_LAZY ? write_cached(cb, done) : -EAGAIN;
+    if (!(memory & PAIO_LAZY))
+        return -EAGAIN;
+    if (!(memory & (PAIO_NO_NOWAIT | PAIO_NO_NOWAIT_WRITE))) {
+        n = write_cached(cb, RWF_NOWAIT, paio_now(), done);
+        if (n != -EOPNOTSUPP)
+            return n;
+        paio_descriptor_learn(descriptor, PAIO_NO_NOWAIT_WRITE);
+    }
+    return memory & PAIO_LOCAL && paio_habit_grants() ? write_granted(cb, done) : -EAGAIN;
 }
 
 ssize_t paio_inline(const struct paio_call *call, size_t *done)
@@ -140,12 +167,12 @@ ssize_t paio_inline(const struct paio_call *call, size_t *done)
     if (!read && atomic_load(&descriptor->requests))
         return -EAGAIN;
     memory = paio_descriptor_recall(descriptor, cb->aio_fildes);
-    n = read ? try_read(cb, memory, done) : try_write(cb, memory, done);
+    n = read ? try_read(cb, memory, done) : try_write(descriptor, cb, memory, done);
     errno = saved;
     if (n >= 0)
         return n;
     if (n == -EOPNOTSUPP)
-        paio_descriptor_learn(descriptor, read ? PAIO_NO_NOWAIT : PAIO_NO_NOWAIT_WRITE);
+        paio_descriptor_learn(descriptor, PAIO_NO_NOWAIT);
     else if (n != -EAGAIN)
         paio_descriptor_forget(descriptor);
     return -EAGAIN;

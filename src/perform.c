@@ -47,16 +47,15 @@ static enum standing standing_of(const struct aiocb *const list[], int count, co
 
 /*
  * A waiter is at it for LONGEST nanoseconds, for signals wait meanwhile. To come back for the next one costs
- * more than a short write: so, like a thread of the pool (engine_pool.c), it does BEHIND more, if they are no longer
- * than SHORT, when it has what it waits for.
+ * more than a short write, and with none left the next calls may carry theirs out (habit.h): so it does more than it
+ * waits for, up to LATE, if they are no longer than SHORT.
  */
-enum { LONGEST = 1000000, BEHIND = 8, SHORT = 65536 };
+enum { LONGEST = 1000000, LATE = 400000, SHORT = 65536 };
 
 struct wait {
     const struct aiocb *const *list;
     int count;
-    uint64_t until;
-    unsigned behind;
+    uint64_t begun;
     bool done;
 };
 
@@ -69,11 +68,12 @@ static void look_for_done(struct wait *wait)
 static bool goes_on(const struct paio_operation *next, void *argument)
 {
     struct wait *wait = argument;
+    uint64_t time = paio_now() - wait->begun;
 
     look_for_done(wait);
-    if (wait->done && (next->class != PAIO_CLASS_WRITE || next->length > SHORT || !wait->behind--))
-        return false;
-    return paio_now() < wait->until;
+    if (wait->done)
+        return next->class == PAIO_CLASS_WRITE && next->length <= SHORT && time < LATE;
+    return time < LONGEST;
 }
 
 void paio_dispatch_expose(void)
@@ -84,7 +84,7 @@ void paio_dispatch_expose(void)
 
 bool paio_dispatch_perform(const struct aiocb *const list[], int count)
 {
-    struct wait wait = { list, count, paio_now() + LONGEST, BEHIND, false };
+    struct wait wait = { list, count, paio_now(), false };
     struct paio_operation *operation = NULL;
     const struct aiocb *first;
     enum standing standing;

@@ -162,20 +162,23 @@ static const char *slowfs_lack(void)
     return reason;
 }
 
-/* Why the tests' directory is on no filesystem of this machine's own, or NULL if it is. */
-static const char *local_lack(void)
+/* Why the tests' directory is on no filesystem of this machine's own, or not on ext4; NULL if it is. */
+static const char *local_lack(bool ext4)
 {
     struct statfs fs;
 
     if (statfs(".", &fs) == 0)
         switch (fs.f_type) {
         case EXT4_SUPER_MAGIC:
+            return NULL;
         case XFS_SUPER_MAGIC:
         case BTRFS_SUPER_MAGIC:
         case F2FS_SUPER_MAGIC:
-            return NULL;
+            if (!ext4)
+                return NULL;
         }
-    return "the tests' directory is not on ext4, XFS, Btrfs or F2FS";
+    return ext4 ? "the tests' directory is not on ext4"
+                : "the tests' directory is not on ext4, XFS, Btrfs or F2FS";
 }
 
 /* What is lacking, found out once. */
@@ -217,8 +220,8 @@ static const char *lack(const struct t_part *part, size_t engine, bool *by_sanit
     *by_sanitizer = false;
     if (engine_lacks[engine])
         return engine_lacks[engine];
-    if (part->need & T_LOCAL && local_lack())
-        return local_lack();
+    if (part->need & (T_LOCAL | T_EXT4) && local_lack(part->need & T_EXT4))
+        return local_lack(part->need & T_EXT4);
     return part->need & T_SLOWFS ? slowfs_lacks : NULL;
 }
 

@@ -58,6 +58,7 @@ enum { T_PATIENCE = 30 };
  *   nor on an emulated processor (T_EMULATED is set).
  * - The same of some calls in a row: ThreadSanitizer takes too long over them.
  * - The kernel engine: it is about that, and does not exist for the other.
+ * - The tests' directory on ext4, which does not tell whether a buffered write would wait.
  * - Statistics, in a file that is removed before the test begins; its children have t_drop_statistics.
  */
 enum t_need {
@@ -69,6 +70,7 @@ enum t_need {
     T_KERNEL = 32,
     T_QUICK = 64,
     T_STATISTICS = 128,
+    T_EXT4 = 256,
 };
 
 /*

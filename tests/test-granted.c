@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Buffered writes of a thread that waits at once are done in the call that submits them, as long as nothing holds them
+ * up, overtake nothing, and reach nothing else than what their descriptor stands for.
+ */
+#include "t-habit.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <ulimit.h>
+
+enum { BLOCK = T_BLOCK, SIZE = T_HABIT_SIZE, DEPTH = 8, SOME = 100, ROUNDS = 50, MUCH = 64 << 20 };
+
+static struct aiocb cb, cbs[DEPTH];
+static unsigned char buf[BLOCK];
+
+static int to_write(void)
+{
+    return t_reopen(t_cached_file(SIZE), O_RDWR);
+}
+
+/* Writes and waits until a write is done in the call. */
+static void be_granted(int fd)
+{
+    double end = t_now() + t_patience();
+    uint64_t before;
+
+    t_fill(buf, BLOCK, 0);
+    do {
+        before = t_stat("write.inline");
+        t_write_at_once(&cb, fd, buf, 0);
+        ck_assert_msg(t_now() < end, "the calls leave the writes to others");
+    } while (t_stat("write.inline") == before);
+}
+
+START_TEST(single_writes_are_done_in_the_call)
+{
+    int fd = to_write();
+    double end = t_now() + t_patience();
+
+    for (off_t i = 1; t_stat("write.inline") < SOME; i++) {
+        off_t place = i % (SIZE / BLOCK) * BLOCK;
+
+        t_fill(buf, BLOCK, place);
+        t_write_at_once(&cb, fd, buf, place);
+        t_assert_written(fd, place);
+        ck_assert_msg(t_now() < end, "the calls leave the writes to others");
+    }
+}
+END_TEST
+
+/* Waits for any of those that are not done, until all are. */
+static void wait_for_all(void)
+{
+    for (;;) {
+        const struct aiocb *list[DEPTH];
+        int count = 0;
+
+        for (int i = 0; i < DEPTH; i++)
+            if (aio_error(&cbs[i]) == EINPROGRESS)
+                list[count++] = &cbs[i];
+        if (!count)
+            return;
+        ck_assert_int_eq(aio_suspend(list, count, NULL), 0);
+    }
+}
+
+START_TEST(several_writes_are_done_in_the_calls)
+{
+    static unsigned char blocks[DEPTH * BLOCK];
+    int fd = to_write();
+    double end = t_now() + t_patience();
+
+    for (off_t round = 1; t_stat("write.inline") < SOME; round++) {
+        off_t first = round * DEPTH % (SIZE / BLOCK) * BLOCK;
+
+        t_fill(blocks, sizeof(blocks), first);
+        for (int i = 0; i < DEPTH; i++)
+            t_submit_write(&cbs[i], fd, blocks + i * BLOCK, BLOCK, first + i * BLOCK);
+        wait_for_all();
+        for (int i = 0; i < DEPTH; i++) {
+            t_assert_done(&cbs[i], BLOCK);
+            t_assert_written(fd, first + i * BLOCK);
+        }
+        ck_assert_msg(t_now() < end, "the calls leave the writes to others");
+    }
+}
+END_TEST
+
+START_TEST(what_is_outstanding_is_not_overtaken)
+{
+    unsigned char *much = calloc(1, MUCH);
+    int fd = to_write();
+
+    for (size_t round = 0; round < 4; round++) {
+        struct aiocb longer;
+
+        be_granted(fd);
+        t_submit_write(&longer, fd, much, MUCH, 0);
+        t_fill(buf, BLOCK, BLOCK);
+        t_submit_write(&cb, fd, buf, BLOCK, BLOCK);
+        t_wait_done(&cb, BLOCK);
+        t_wait_done(&longer, MUCH);
+        t_assert_written(fd, BLOCK);
+    }
+    free(much);
+}
+END_TEST
+
+START_TEST(size_limit_is_seen_at_once)
+{
+    const struct rlimit limit = { SIZE, RLIM_INFINITY }, none = { RLIM_INFINITY, RLIM_INFINITY };
+    int fd = to_write();
+
+    for (int way = 0; way < 5; way++) {
+        be_granted(fd);
+        t_prepare(&cb, fd, buf, BLOCK, SIZE);
+        /* No assertions while it is there: Check writes a file of its own. */
+        switch (way) {
+        case 0: setrlimit(RLIMIT_FSIZE, &limit); break;
+        case 1: setrlimit64(RLIMIT_FSIZE, (const struct rlimit64 *) &limit); break;
+        case 2: prlimit(0, RLIMIT_FSIZE, &limit, NULL); break;
+        case 3: prlimit64(getpid(), RLIMIT_FSIZE, (const struct rlimit64 *) &limit, NULL); break;
+        case 4: ulimit(UL_SETFSIZE, (long) SIZE / 512);
+        }
+        aio_write(&cb);
+        while (aio_error(&cb) == EINPROGRESS)
+            ;
+        setrlimit(RLIMIT_FSIZE, &none);
+        t_assert_failed(&cb, EFBIG);
+    }
+}
+END_TEST
+
+/* By a call that no library sees. */
+START_TEST(size_limit_is_seen_within_a_tick)
+{
+    const struct rlimit limit = { SIZE, RLIM_INFINITY }, none = { RLIM_INFINITY, RLIM_INFINITY };
+    int fds[2] = { to_write(), -1 };
+    unsigned char *aligned = t_aligned(BLOCK);
+
+    fds[1] = t_reopen(fds[0], O_RDWR | O_DIRECT);
+    for (size_t i = 0; i < T_COUNT(fds); i++) {
+        be_granted(fds[0]);
+        t_submit_write(&cb, fds[1], aligned, BLOCK, 0);
+        t_wait_done(&cb, BLOCK);
+        t_prepare(&cb, fds[i], aligned, BLOCK, SIZE);
+        syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, &limit, NULL);
+        for (int moments = 0; moments < 10; moments++)
+            t_moment();
+        aio_write(&cb);
+        while (aio_error(&cb) == EINPROGRESS)
+            ;
+        setrlimit(RLIMIT_FSIZE, &none);
+        t_assert_failed(&cb, EFBIG);
+    }
+    free(aligned);
+}
+END_TEST
+
+START_TEST(limits_are_set_and_told_as_ever)
+{
+    struct rlimit limit = { SIZE, RLIM_INFINITY }, old, now;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
+    ck_assert_int_eq(prlimit(0, RLIMIT_CORE, NULL, &now), 0);
+    ck_assert_int_eq(setrlimit((__rlimit_resource_t) 1000, &limit), -1);
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_int_eq(prlimit(-1, RLIMIT_CORE, &limit, NULL), -1);
+    ck_assert_int_eq(errno, ESRCH);
+    limit.rlim_cur = 1 << 30;
+    ck_assert_int_eq(prlimit(0, RLIMIT_FSIZE, &limit, &now), 0);
+    ck_assert_uint_eq(now.rlim_cur, old.rlim_cur);
+    ck_assert_int_eq(ulimit(UL_GETFSIZE), (1 << 30) / 512);
+    ck_assert_int_eq(ulimit(UL_SETFSIZE, 1L << 20), 1L << 20);
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &now), 0);
+    ck_assert_uint_eq(now.rlim_cur, 1 << 29);
+}
+END_TEST
+
+START_TEST(flag_set_meanwhile_appends)
+{
+    int fd = to_write();
+
+    be_granted(fd);
+    ck_assert_int_eq(fcntl(fd, F_SETFL, O_APPEND), 0);
+    for (off_t i = 0; i < SOME; i++) {
+        t_fill(buf, BLOCK, SIZE + i * BLOCK);
+        t_write_at_once(&cb, fd, buf, 0);
+    }
+    for (off_t i = 0; i < SOME; i++)
+        t_assert_written(fd, SIZE + i * BLOCK);
+    ck_assert_int_eq(lseek(fd, 0, SEEK_END), SIZE + SOME * BLOCK);
+}
+END_TEST
+
+/* By calls that no library sees. */
+START_TEST(number_that_stands_for_a_pipe_reaches_the_pipe)
+{
+    struct t_pair pipe = t_pipe();
+    int fd = to_write();
+
+    be_granted(fd);
+    ck_assert_int_eq(syscall(SYS_dup3, pipe.out, fd, 0), fd);
+    t_fill(buf, BLOCK, 0);
+    t_submit_write(&cb, fd, buf, BLOCK, 0);
+    t_wait_done(&cb, BLOCK);
+    t_take(pipe.in, 0, BLOCK);
+}
+END_TEST
+
+START_TEST(errors_are_those_of_the_request)
+{
+    int fd = to_write();
+
+    be_granted(fd);
+    t_submit_write(&cb, fd, (void *) 8, BLOCK, 0);
+    t_wait_failed(&cb, EFAULT);
+    be_granted(fd);
+    t_submit_write(&cb, fd, buf, BLOCK, -1);
+    t_wait_failed(&cb, EINVAL);
+    be_granted(fd);
+    ck_assert_int_eq(syscall(SYS_dup3, t_reopen(fd, O_RDONLY), fd, 0), fd);
+    t_submit_write(&cb, fd, buf, BLOCK, 0);
+    t_wait_failed(&cb, EBADF);
+}
+END_TEST
+
+START_TEST(writes_of_other_threads_are_not_done_in_the_call)
+{
+    const struct timespec limit = { .tv_sec = 60 };
+    int fd = to_write();
+
+    for (int i = 0; i < SOME; i++) {
+        t_submit_write(&cb, fd, buf, BLOCK, 0);
+        while (aio_error(&cb) == EINPROGRESS)
+            ck_assert_int_eq(t_suspend(&cb, &limit), 0);
+        t_assert_done(&cb, BLOCK);
+    }
+    ck_assert_uint_eq(t_stat("write.inline"), 0);
+}
+END_TEST
+
+START_TEST(other_waits_end_it)
+{
+    const struct timespec limit = { .tv_sec = 60 };
+    struct aiocb *const entry[] = { &cbs[0] };
+    int fd = to_write();
+    uint64_t before;
+
+    for (int way = 0; way < 2; way++) {
+        be_granted(fd);
+        if (way) {
+            t_prepare(&cbs[0], fd, buf, 1, 0);
+            cbs[0].aio_lio_opcode = LIO_READ;
+            ck_assert_int_eq(lio_listio(LIO_NOWAIT, entry, 1, NULL), 0);
+            t_wait_done(&cbs[0], 1);
+        } else {
+            t_suspend(&cb, &limit);
+        }
+        before = t_stat("write.inline");
+        t_submit_write(&cb, fd, buf, BLOCK, 0);
+        t_wait_done(&cb, BLOCK);
+        ck_assert_uint_eq(t_stat("write.inline"), before);
+    }
+}
+END_TEST
+
+static atomic_bool over;
+
+/* Has the inode locked nearly all the time. */
+static void *write_much(void *fd)
+{
+    unsigned char *much = calloc(1, MUCH);
+
+    while (!atomic_load(&over))
+        ck_assert_int_eq(pwrite(*(int *) fd, much, MUCH, SIZE), MUCH);
+    free(much);
+    return NULL;
+}
+
+START_TEST(being_held_up_ends_it)
+{
+    int fd = to_write();
+    pthread_t other;
+    uint64_t before;
+
+    be_granted(fd);
+    before = t_stat("write.inline");
+    ck_assert_int_eq(pthread_create(&other, NULL, write_much, &fd), 0);
+    t_until(lseek(fd, 0, SEEK_END) > SIZE);
+    for (int i = 0; i < ROUNDS; i++)
+        t_write_at_once(&cb, fd, buf, 0);
+    atomic_store(&over, true);
+    ck_assert_int_eq(pthread_join(other, NULL), 0);
+    ck_assert_uint_lt(t_stat("write.inline") - before, ROUNDS / 2);
+}
+END_TEST
+
+static void add_quick(TCase *tests)
+{
+    tcase_add_test(tests, several_writes_are_done_in_the_calls);
+}
+
+static void add_granted(TCase *tests)
+{
+    tcase_add_test(tests, single_writes_are_done_in_the_call);
+    tcase_add_test(tests, what_is_outstanding_is_not_overtaken);
+    tcase_add_test(tests, size_limit_is_seen_at_once);
+    tcase_add_test(tests, size_limit_is_seen_within_a_tick);
+    tcase_add_test(tests, limits_are_set_and_told_as_ever);
+    tcase_add_test(tests, flag_set_meanwhile_appends);
+    tcase_add_test(tests, number_that_stands_for_a_pipe_reaches_the_pipe);
+    tcase_add_test(tests, errors_are_those_of_the_request);
+    tcase_add_test(tests, writes_of_other_threads_are_not_done_in_the_call);
+    tcase_add_test(tests, other_waits_end_it);
+    tcase_add_test(tests, being_held_up_ends_it);
+}
+
+int main(void)
+{
+    const struct t_part parts[] = {
+        {
+            .name = "several writes in the calls",
+            .add = add_quick,
+            .need = T_EXT4 | T_QUICK | T_STATISTICS,
+        },
+        {
+            .name = "writes in the call",
+            .add = add_granted,
+            .need = T_EXT4 | T_PROMPT | T_STATISTICS,
+        },
+        { .name = NULL },
+    };
+
+    return t_main("granted", parts);
+}
