@@ -128,27 +128,26 @@ static struct timespec deadline_of(const struct timespec *timeout)
 PAIO_EXPORT int aio_suspend(const struct aiocb *const list[], int count,
                             const struct timespec *timeout)
 {
+    struct paio_performed performed = { false, false };
     struct timespec deadline;
     struct paio_signals signals;
     int saved = errno, error;
-    bool more = false;
 
     if (count < 0)
         return answer(-EINVAL);
+    /* With a request done, or carried out here, there is no wait that would be the cancellation point. */
+    pthread_testcancel();
     if (timeout)
         deadline = deadline_of(timeout);
     if (timeout) {
         paio_habit_broken();
     } else if (paio_habit_waits(list, count)) {
         paio_signals_block(&signals);
-        more = paio_dispatch_perform(list, count);
+        performed = paio_dispatch_perform(list, count);
         paio_signals_restore(&signals);
-        /* With a request done there is no wait that would be the cancellation point. */
-        pthread_testcancel();
     }
     error = paio_wait_any(list, count, timeout ? &deadline : NULL);
-    if (more)
-        paio_habit_leaves();
+    paio_habit_performed(performed.writes, performed.part);
     errno = saved;
     return answer(error == -ETIMEDOUT ? -EAGAIN : error);
 }

@@ -115,7 +115,9 @@ static void tick(void)
     else
         paio_dispatch_settle();
     completion.head = paio_kernel_head();
-    paio_pool_tick();
+    /* What is left to a waiter may have woken this thread: it has a tick's time. */
+    paio_pool_tick(!completion.rested);
+    completion.rested = false;
     paio_notify_tick();
     paio_waiter_tick(stalled);
     completion.quiet = busy() ? 0 : completion.quiet + 1;
@@ -165,12 +167,6 @@ static void handle(const struct epoll_event *event)
     }
 }
 
-static void put_off_tick(void)
-{
-    completion.next_tick = paio_now() + TICK * 1000000u;
-    completion.rested = false;
-}
-
 static int next_timeout(void)
 {
     uint64_t now;
@@ -213,13 +209,10 @@ static void *run(void *unused)
                 return unused;
             continue;
         }
-        /* What has only just come has a tick's time, if the thread has been woken for it too. */
-        if (completion.rested)
-            put_off_tick();
         if (paio_now() < completion.next_tick)
             continue;
         tick();
-        put_off_tick();
+        completion.next_tick = paio_now() + TICK * 1000000u;
         try_to_rest();
     }
 }
@@ -252,6 +245,7 @@ static bool start_thread(void)
     open_descriptors();
     completion.quiet = 0;
     completion.rested = true;
+    completion.next_tick = 0;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, STACK);

@@ -45,6 +45,7 @@ static void fill(struct paio_request *request, const struct paio_call *call, siz
     request->group = call->group;
     request->notice.event = *call->event;
     request->accepted = paio_stats_accepted();
+    request->appends = call->code == PAIO_WRITE && look->flags & O_APPEND;
     atomic_store_explicit(&request->file_write,
                           call->code == PAIO_WRITE && look->kind == PAIO_KIND_REGULAR,
                           memory_order_relaxed);
@@ -205,6 +206,8 @@ static void commit(const struct paio_call *call, struct paio_request *request,
     atomic_store_explicit(&request->file, file, memory_order_relaxed);
     paio_stats_outstanding(1);
     atomic_fetch_add(&call->descriptor->requests, 1);
+    if (request->appends)
+        atomic_fetch_add(&paio_appends, 1);
     if (call->group)
         atomic_fetch_add(&call->group->left, 1);
     call->cb->__return_value = 0;

@@ -65,13 +65,20 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
  */
 bool paio_dispatch_quick(const struct paio_call *call, size_t done);
 
+/* What a waiter has carried out itself. */
+struct paio_performed {
+    bool writes; /* buffered writes, which were all that it waits for */
+    bool part;   /* some are still left to it */
+};
+
 /*
- * The calling thread is about to wait for any of list, of which nothing is done. If those in progress are left to waiters, it carries out what
- * is left on the file of the first, until one of list is done, and a few short writes behind it. If none is done then,
- * because others do it or it would take too long, what is left is exposed, unless the pool has some of list that were
- * left before: those are the older ones, and the rest can be left to the next wait. True: something is still left to this thread. Signals blocked. Async-signal-safe.
+ * The calling thread is about to wait for any of list, of which nothing is done. If those in progress are left to
+ * waiters, it carries out what is left on the file of the first, until one of list is done, and short writes behind it for
+ * a while. If none is done then, because others do it or it would take too long, what is left is exposed, unless the pool
+ * has some of list that were left before: those are the older ones, and the rest can be left to the next wait. Signals
+ * blocked. Async-signal-safe.
  */
-bool paio_dispatch_perform(const struct aiocb *const list[], int count);
+struct paio_performed paio_dispatch_perform(const struct aiocb *const list[], int count);
 
 /* Leaves to the pool what was left to waiters. Signals blocked. Async-signal-safe. */
 void paio_dispatch_expose(void);

@@ -257,14 +257,15 @@ static void reinforce(enum paio_class class, struct paio_wakeups *wakeups)
         paio_pool_hand_over(class, wakeups);
 }
 
-void paio_pool_tick(void)
+void paio_pool_tick(bool expose)
 {
     struct paio_wakeups wakeups = { .count = 0 };
 
     pthread_mutex_lock(&paio_pool.lock);
     paio_worker_look_for_late();
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
-        paio_line_expose(&paio_pool.class[c].line);
+        if (expose)
+            paio_line_expose(&paio_pool.class[c].line);
         if (!paio_line_empty(&paio_pool.class[c].line) && paio_list_empty(&paio_pool.class[c].idle) &&
             paio_pool.class[c].line.begun == paio_pool.class[c].begun_before)
             paio_worker_start(c);

@@ -43,9 +43,9 @@ bool paio_pool_ring(void);
 /*
  * Called every few milliseconds: starts a thread where work is queued and none was begun since
  * the last call, because those there are wait for something, and has idle ones take what was left to
- * threads that are late, or to waiters.
+ * threads that are late, or, with expose, to waiters.
  */
-void paio_pool_tick(void);
+void paio_pool_tick(bool expose);
 
 /* Leaves what is awaited (engine.h) to threads after all. Signals blocked. Async-signal-safe. */
 void paio_pool_expose(void);

@@ -63,6 +63,8 @@ static void publish(struct paio_request *request, ssize_t result)
                         way_of(&request->operation));
     paio_stats_outstanding(-1);
     atomic_fetch_sub(&request->descriptor->requests, 1);
+    if (request->appends)
+        atomic_fetch_sub(&paio_appends, 1);
     atomic_store_explicit(&request->publication, PAIO_PUBLISHING, memory_order_release);
     buckets = paio_publish(cb, result);
     request->notified = paio_notify_at_once(&request->notice.event);

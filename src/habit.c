@@ -9,9 +9,10 @@
  * There is an account for waits for a single request, and one for waits for any of some buffered writes: of
  * those each may take EACH until the wait, about what it saves that no other processor has to fetch it.
  *
- * With that second account at ENOUGH a wait grants GRANT writes to the calls that submit them, or a tick's time in them.
- * They tell nothing of how the thread waits; so the grant is used up, and what is left next tells anew whether it still
- * does. A write that was held up costs its time.
+ * With that second account at ENOUGH, a wait for buffered writes and nothing else, all of them left to the thread, grants
+ * GRANT more to the calls that submit them, or a tick's time in them. These tell nothing of how the thread waits; so the
+ * grant is used up, and what is left next tells anew whether it still does. Any other wait ends it. A write that was held
+ * up costs its time.
  *
  * All times are in nanoseconds.
  */
@@ -157,6 +158,9 @@ bool paio_habit_waits(const struct aiocb *const list[], int count)
     bool writes = habit.writes || habit.among.left;
     uint64_t time;
 
+    /* It waits; whether for what it writes alone is seen when that is done. */
+    if (habit.grant.writes && !any_done(list, count))
+        habit.grant.writes = 0;
     if (!habit.submitted && !left)
         return false;
     if (count > LONG) {
@@ -172,10 +176,6 @@ bool paio_habit_waits(const struct aiocb *const list[], int count)
     if (single || writes)
         judge(&habit.among, true, time, soon(habit.writes));
     begin_anew();
-    if (habit.among.credit >= ENOUGH) {
-        habit.grant.time = TICK;
-        habit.grant.writes = GRANT;
-    }
     return left;
 }
 
@@ -197,8 +197,18 @@ void paio_habit_wrote(uint64_t time)
         habit.grant.time -= time;
 }
 
-void paio_habit_leaves(void)
+static void grant(void)
 {
+    habit.grant.time = TICK;
+    habit.grant.writes = GRANT;
+}
+
+void paio_habit_performed(bool writes, bool part)
+{
+    if (writes && habit.among.credit >= ENOUGH)
+        grant();
+    if (!part)
+        return;
     habit.among.left = true;
     habit.since = paio_now();
 }

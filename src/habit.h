@@ -38,8 +38,11 @@ bool paio_habit_grants(void);
 /* It has been, which took so many nanoseconds. */
 void paio_habit_wrote(uint64_t time);
 
-/* That is done, and some are left to the next wait. */
-void paio_habit_leaves(void);
+/*
+ * That is done. writes: they were buffered writes, all that the thread has waited for, which lets the next ones be
+ * granted. part: some are left to the next wait.
+ */
+void paio_habit_performed(bool writes, bool part);
 
 /* The thread does something else: what is awaited is left to the pool. */
 void paio_habit_broken(void);

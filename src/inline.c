@@ -82,14 +82,24 @@ static ssize_t write_memory(const struct aiocb *cb)
 }
 
 /*
+ * Has fcntl made an append of it, by any descriptor of the file, that is not known yet? It must not overtake others, or
+ * end beyond the limit; otherwise it is as well done here.
+ */
+static bool appends_unknown(int fd, rlim_t limit)
+{
+    return (limit != RLIM_INFINITY || atomic_load(&paio_appends)) && fcntl(fd, F_GETFL) & O_APPEND;
+}
+
+/*
  * Writes into the page cache; with RWF_NOWAIT what it can take without waiting, which XFS, Btrfs and block devices have.
  * Bytes, or -EAGAIN with *done bytes written, or another error, which the slower way will find out for itself.
  */
 static ssize_t write_cached(const struct aiocb *cb, int flags, uint64_t now, size_t *done)
 {
+    rlim_t limit = paio_limit_lately(now);
     ssize_t n;
 
-    if (!paio_within_limit(cb, paio_limit_lately(now)))
+    if (!paio_within_limit(cb, limit) || appends_unknown(cb->aio_fildes, limit))
         return -EAGAIN;
     n = write_at(cb->aio_fildes, (const void *) cb->aio_buf, cb->aio_nbytes, cb->aio_offset, flags);
     if (n < 0)
@@ -171,7 +181,7 @@ ssize_t paio_inline(const struct paio_call *call, size_t *done)
     errno = saved;
     if (n >= 0)
         return n;
-    if (n == -EOPNOTSUPP)
+    if (n == -EOPNOTSUPP && read)
         paio_descriptor_learn(descriptor, PAIO_NO_NOWAIT);
     else if (n != -EAGAIN)
         paio_descriptor_forget(descriptor);

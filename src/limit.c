@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * To ask the kernel takes a tenth of what a buffered write of 4 KiB takes. So for writes that the caller carries out, or
- * gives to the kernel, each thread remembers the answer for a tick, or until the process sets limits: the functions
- * that do it are interposed, in the shared library only. Plain system calls and other processes (prlimit(1)) are
- * seen within a tick.
+ * gives to the kernel, each thread remembers the answer for a moment, or until the process sets limits: the functions
+ * that do it are interposed, in the shared library only. Plain system calls and other processes (prlimit(1)) are seen
+ * when the moment is over. Where the functions are another's (dlopen, a sandbox) the kernel is asked each time.
  */
 #include "limit.h"
 
@@ -25,9 +25,10 @@ rlim_t paio_limit(void)
 
 #ifdef PIC
 
-enum { TICK = 4000000 };
+enum { MOMENT = 50000 }; /* nanoseconds */
 
-static _Atomic uint32_t changes; /* how often this process has set a limit */
+static bool interposed;          /* the process sets limits by what follows */
+static _Atomic uint32_t changes; /* twice for each call that sets a limit: before and after */
 
 static __thread struct {
     rlim_t limit;
@@ -39,7 +40,7 @@ rlim_t paio_limit_lately(uint64_t now)
 {
     uint32_t before = atomic_load(&changes);
 
-    if (last.changes != before || !last.asked || now - last.asked > TICK) {
+    if (!interposed || last.changes != before || !last.asked || now - last.asked > MOMENT) {
         last.limit = paio_limit();
         last.asked = now;
         last.changes = before;
@@ -54,36 +55,39 @@ rlim_t paio_limit_lately(uint64_t now)
 #define UNWATCHED
 #endif
 
+/*
+ * Whoever asks meanwhile asks again when it is over; and at once if it is not over for him, because he is a handler
+ * that has come in between, or it has jumped out.
+ */
 UNWATCHED static int set(pid_t process, int resource, const struct rlimit *limit, struct rlimit *old)
 {
-    int result = (int) syscall(SYS_prlimit64, process, resource, limit, old);
+    int result;
 
-    /* Not before: whoever asks meanwhile asks again. */
+    atomic_fetch_add(&changes, 1);
+    result = (int) syscall(SYS_prlimit64, process, resource, limit, old);
     atomic_fetch_add(&changes, 1);
     return result;
 }
 
 /* setrlimit(2), prlimit(2), ulimit(3). On LP64 there is one struct rlimit, which is the kernel's. */
-PAIO_EXPORT UNWATCHED int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
+
+UNWATCHED static int set_own(int resource, const struct rlimit *limit)
 {
-    return set(0, (int) resource, limit, NULL);
+    return set(0, resource, limit, NULL);
 }
 
-PAIO_EXPORT UNWATCHED int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *limit)
+UNWATCHED static int set_any(pid_t process, int resource, const struct rlimit *limit, struct rlimit *old)
 {
-    return set(0, (int) resource, (const struct rlimit *) limit, NULL);
+    return set(process, resource, limit, old);
 }
 
-PAIO_EXPORT UNWATCHED int prlimit(pid_t process, enum __rlimit_resource resource, const struct rlimit *limit, struct rlimit *old)
-{
-    return set(process, (int) resource, limit, old);
-}
-
-PAIO_EXPORT UNWATCHED int prlimit64(pid_t process, enum __rlimit_resource resource, const struct rlimit64 *limit,
-                          struct rlimit64 *old)
-{
-    return set(process, (int) resource, (const struct rlimit *) limit, (struct rlimit *) old);
-}
+#pragma GCC diagnostic ignored "-Wattribute-alias"
+#define IS(name) __attribute__((alias(#name), visibility("default")))
+IS(set_own) int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit);
+IS(set_own) int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *limit);
+IS(set_any) int prlimit(pid_t process, enum __rlimit_resource resource, const struct rlimit *limit, struct rlimit *old);
+IS(set_any) int prlimit64(pid_t process, enum __rlimit_resource resource, const struct rlimit64 *limit,
+                          struct rlimit64 *old);
 
 PAIO_EXPORT long ulimit(int command, ...)
 {
@@ -97,9 +101,17 @@ PAIO_EXPORT long ulimit(int command, ...)
     if (command == UL_SETFSIZE)
         value = va_arg(arguments, long);
     va_end(arguments);
+    atomic_fetch_add(&changes, 1);
     value = real(command, value);
     atomic_fetch_add(&changes, 1);
     return value;
+}
+
+/* Not at the library's start, which may be in a forked child whose dynamic linker is locked for ever. */
+static __attribute__((constructor)) void look_who_sets_limits(void)
+{
+    interposed = dlsym(RTLD_DEFAULT, "setrlimit") == (void *) set_own &&
+                 dlsym(RTLD_DEFAULT, "prlimit") == (void *) set_any;
 }
 
 #else

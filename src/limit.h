@@ -14,7 +14,10 @@
 /* Bytes; RLIM_INFINITY: anywhere. Async-signal-safe (getrlimit(2)). */
 rlim_t paio_limit(void);
 
-/* The same as of a tick ago at most; now: by paio_now. What this process has set by the C library's functions is seen. */
+/*
+ * The same as of a moment ago, 50 µs at most; now: by paio_now. What this process has set by the C library's functions is
+ * seen. Async-signal-safe.
+ */
 rlim_t paio_limit_lately(uint64_t now);
 
 /* Does the write of the control block end within that limit? */

@@ -82,28 +82,32 @@ void paio_dispatch_expose(void)
     paio_pool_expose();
 }
 
-bool paio_dispatch_perform(const struct aiocb *const list[], int count)
+struct paio_performed paio_dispatch_perform(const struct aiocb *const list[], int count)
 {
     struct wait wait = { list, count, paio_now(), false };
+    struct paio_performed performed = { false, false };
     struct paio_operation *operation = NULL;
     const struct aiocb *first;
     enum standing standing;
-    bool more = false;
 
     if (!paio_process_started())
-        return false;
+        return performed;
     paio_inbox_empty();
     standing = standing_of(list, count, &first);
-    if (standing == EXPOSED)
-        return paio_pool_left_to(pthread_self());
+    if (standing == EXPOSED) {
+        performed.part = paio_pool_left_to(pthread_self());
+        return performed;
+    }
     if (standing == LEFT)
         operation = paio_order_claim(first);
     if (operation) {
-        more = atomic_load(&operation->engine)->perform(operation, goes_on, &wait);
+        performed.writes = operation->class == PAIO_CLASS_WRITE;
+        performed.part = atomic_load(&operation->engine)->perform(operation, goes_on, &wait);
         look_for_done(&wait);
     }
-    if (wait.done)
-        return more;
-    paio_pool_expose();
-    return false;
+    if (!wait.done) {
+        paio_pool_expose();
+        performed.part = false;
+    }
+    return performed;
 }

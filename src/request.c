@@ -80,8 +80,11 @@ static bool grow(void)
     return true;
 }
 
+_Atomic uint32_t paio_appends;
+
 void paio_request_reset(void)
 {
+    atomic_store(&paio_appends, 0);
     pthread_mutex_init(&slab.lock, NULL);
     atomic_store(&slab.free, 0);
     for (uint32_t c = slab.chunks; c-- > 0;) {

@@ -66,9 +66,13 @@ struct paio_request {
     bool carry_on;                   /* the kernel handed it back: the pool goes on */
     _Atomic bool dropped;            /* early: by one of the two that must */
     _Atomic bool file_write;         /* a write to a regular file: exit waits for it */
+    bool appends;                    /* counted in paio_appends */
 };
 
 _Static_assert(sizeof(struct paio_request) <= 512, "memory per outstanding request");
+
+/* Requests in flight that append (O_APPEND). */
+extern _Atomic uint32_t paio_appends;
 
 /* Empties the slab. For start-up and a forked child, while there is one thread. */
 void paio_request_reset(void);

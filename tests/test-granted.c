@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <ulimit.h>
 
-enum { BLOCK = T_BLOCK, SIZE = T_HABIT_SIZE, DEPTH = 8, SOME = 100, ROUNDS = 50, MUCH = 64 << 20 };
+enum { BLOCK = T_BLOCK, SIZE = T_HABIT_SIZE, DEPTH = 8, SOME = 100, ROUNDS = 50, MUCH = 64 << 20, LONG = MUCH / DEPTH };
 
 static struct aiocb cb, cbs[DEPTH];
 static unsigned char buf[BLOCK];
@@ -199,6 +199,48 @@ START_TEST(flag_set_meanwhile_appends)
 }
 END_TEST
 
+/* By another descriptor of the file. */
+START_TEST(flag_that_another_descriptor_sets_keeps_the_order)
+{
+    unsigned char *much = calloc(1, LONG);
+    int fd = to_write(), other = dup(fd);
+
+    for (int round = 0; round < 4; round++) {
+        off_t end = lseek(fd, 0, SEEK_END) + DEPTH * LONG;
+
+        be_granted(fd);
+        ck_assert_int_eq(fcntl(other, F_SETFL, O_APPEND), 0);
+        for (int i = 0; i < DEPTH; i++)
+            t_submit_write(&cbs[i], other, much, LONG, 0);
+        t_fill(buf, BLOCK, end);
+        t_submit_write(&cb, fd, buf, BLOCK, 0);
+        t_wait_done(&cb, BLOCK);
+        for (int i = 0; i < DEPTH; i++)
+            t_wait_done(&cbs[i], LONG);
+        t_assert_written(fd, end);
+        ck_assert_int_eq(fcntl(other, F_SETFL, 0), 0);
+    }
+    free(much);
+}
+END_TEST
+
+START_TEST(append_beyond_the_size_limit_raises_no_signal)
+{
+    const struct rlimit limit = { SIZE, RLIM_INFINITY }, none = { RLIM_INFINITY, RLIM_INFINITY };
+    int fd = to_write();
+
+    be_granted(fd);
+    ck_assert_int_eq(fcntl(fd, F_SETFL, O_APPEND), 0);
+    t_prepare(&cb, fd, buf, BLOCK, 0);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    aio_write(&cb);
+    while (aio_error(&cb) == EINPROGRESS)
+        ;
+    setrlimit(RLIMIT_FSIZE, &none);
+    t_assert_failed(&cb, EFBIG);
+}
+END_TEST
+
 /* By calls that no library sees. */
 START_TEST(number_that_stands_for_a_pipe_reaches_the_pipe)
 {
@@ -246,6 +288,11 @@ START_TEST(writes_of_other_threads_are_not_done_in_the_call)
 }
 END_TEST
 
+static void ignore(int signal_number, siginfo_t *info, void *context)
+{
+    (void) signal_number, (void) info, (void) context;
+}
+
 START_TEST(other_waits_end_it)
 {
     const struct timespec limit = { .tv_sec = 60 };
@@ -268,6 +315,73 @@ START_TEST(other_waits_end_it)
         t_wait_done(&cb, BLOCK);
         ck_assert_uint_eq(t_stat("write.inline"), before);
     }
+}
+END_TEST
+
+START_TEST(wait_for_something_else_ends_it)
+{
+    int fd = to_write(), out = t_start_pending(&cbs[0]);
+    uint64_t before;
+
+    be_granted(fd);
+    t_ring_every(1000);
+    t_handle(SIGALRM, ignore, 0);
+    ck_assert_int_eq(t_suspend(&cbs[0], NULL), -1);
+    t_ring_every(0);
+    before = t_stat("write.inline");
+    t_submit_write(&cb, fd, buf, BLOCK, 0);
+    t_wait_done(&cb, BLOCK);
+    ck_assert_uint_eq(t_stat("write.inline"), before);
+    t_finish_pending(out, &cbs[0]);
+}
+END_TEST
+
+START_TEST(waits_for_something_else_grant_nothing)
+{
+    const struct aiocb *const list[] = { &cb, &cbs[0] };
+    int fd = to_write(), out = t_start_pending(&cbs[0]);
+
+    for (int i = 0; i < SOME; i++) {
+        t_submit_write(&cb, fd, buf, BLOCK, 0);
+        while (aio_error(&cb) == EINPROGRESS)
+            ck_assert_int_eq(aio_suspend(list, 2, NULL), 0);
+        t_assert_done(&cb, BLOCK);
+    }
+    t_finish_pending(out, &cbs[0]);
+    t_form_habit(t_slow_to_write());
+    t_submit_write(&cb, fd, buf, BLOCK, 0);
+    t_wait_done(&cb, BLOCK);
+    ck_assert_uint_eq(t_stat("write.inline"), 0);
+}
+END_TEST
+
+static atomic_int rounds;
+
+static void *write_until_canceled(void *fd)
+{
+    const struct aiocb *const list[] = { &cb };
+
+    be_granted(*(int *) fd);
+    pthread_cancel(pthread_self());
+    /* An assertion may be a cancellation point. */
+    for (int i = 0; i < SOME; i++) {
+        aio_write(&cb);
+        atomic_fetch_add(&rounds, 1);
+        aio_suspend(list, 1, NULL);
+    }
+    return NULL;
+}
+
+START_TEST(waits_are_cancellation_points)
+{
+    int fd = to_write();
+    pthread_t thread;
+    void *result;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, write_until_canceled, &fd), 0);
+    ck_assert_int_eq(pthread_join(thread, &result), 0);
+    ck_assert_ptr_eq(result, PTHREAD_CANCELED);
+    ck_assert_int_eq(atomic_load(&rounds), 1);
 }
 END_TEST
 
@@ -315,10 +429,15 @@ static void add_granted(TCase *tests)
     tcase_add_test(tests, size_limit_is_seen_within_a_tick);
     tcase_add_test(tests, limits_are_set_and_told_as_ever);
     tcase_add_test(tests, flag_set_meanwhile_appends);
+    tcase_add_test(tests, flag_that_another_descriptor_sets_keeps_the_order);
+    tcase_add_test(tests, append_beyond_the_size_limit_raises_no_signal);
     tcase_add_test(tests, number_that_stands_for_a_pipe_reaches_the_pipe);
     tcase_add_test(tests, errors_are_those_of_the_request);
     tcase_add_test(tests, writes_of_other_threads_are_not_done_in_the_call);
     tcase_add_test(tests, other_waits_end_it);
+    tcase_add_test(tests, wait_for_something_else_ends_it);
+    tcase_add_test(tests, waits_for_something_else_grant_nothing);
+    tcase_add_test(tests, waits_are_cancellation_points);
     tcase_add_test(tests, being_held_up_ends_it);
 }
 
