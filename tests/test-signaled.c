@@ -19,8 +19,11 @@ static unsigned char bytes[2];
 static atomic_bool hold_signal, signaled;
 static sem_t signal_held, go_on;
 
-/* The C library's, for the library too. It passes on six arguments, also where there are fewer. */
-__attribute__((no_sanitize("address"))) long syscall(long number, ...)
+/*
+ * The C library's, for the library too, and for a sanitizer that cannot watch yet. It passes on six arguments, also where
+ * there are fewer.
+ */
+__attribute__((no_sanitize("address", "thread"))) long syscall(long number, ...)
 {
     /* Looked up by main's call: in a handler the loader's lock might be found taken. */
     static _Atomic(long (*)(long, ...)) found;
