@@ -10,9 +10,8 @@
  * those each may take EACH until the wait, about what it saves that no other processor has to fetch it.
  *
  * With that second account at ENOUGH, a wait for buffered writes and nothing else, all of them left to the thread, grants
- * GRANT more to the calls that submit them, or a tick's time in them. These tell nothing of how the thread waits; so the
- * grant is used up, and what is left next tells anew whether it still does. Any other wait ends it. A write that was held
- * up costs its time.
+ * those of the next GRANT to the calls that submit them. They tell nothing of how the thread waits: what is left then tells
+ * anew whether it still does. Any other wait ends the grant.
  *
  * All times are in nanoseconds.
  */
@@ -23,8 +22,8 @@
 
 enum { SOON = 10000, EACH = 2000, SAVED = 10000, ENOUGH = 8 * SAVED, MOST = 1000000, TICK = 4000000 };
 
-/* Held up is what takes longer than a page from the disk. */
-enum { GRANT = 1024, HELD_UP = 1000000 };
+/* Not in step with the tick, which exposes what it finds left. */
+enum { GRANT = 3000000 };
 
 /* Entries of a list that is too long to be looked through after each write. */
 enum { LONG = 64 };
@@ -40,10 +39,7 @@ static __thread struct {
     unsigned writes;            /* of these buffered writes */
     uint64_t since;             /* the first of them, or the wait that has left some */
     struct account alone, among;
-    struct {
-        unsigned writes; /* that may be carried out in the calls that submit them */
-        uint64_t time;   /* for all of them */
-    } grant;
+    uint64_t granted_until; /* buffered writes to the calls that submit them; or 0 */
 } habit __attribute__((tls_model("initial-exec")));
 
 /* What a wait may take to come after so many writes. */
@@ -104,7 +100,7 @@ void paio_habit_broken(void)
     bool left = any_left();
     uint64_t time;
 
-    habit.grant.writes = 0;
+    habit.granted_until = 0;
     if (!habit.submitted && !left)
         return;
     time = left ? paio_now() - habit.since : 0;
@@ -159,8 +155,8 @@ bool paio_habit_waits(const struct aiocb *const list[], int count)
     uint64_t time;
 
     /* It waits; whether for what it writes alone is seen when that is done. */
-    if (habit.grant.writes && !any_done(list, count))
-        habit.grant.writes = 0;
+    if (habit.granted_until && !any_done(list, count))
+        habit.granted_until = 0;
     if (!habit.submitted && !left)
         return false;
     if (count > LONG) {
@@ -179,36 +175,22 @@ bool paio_habit_waits(const struct aiocb *const list[], int count)
     return left;
 }
 
-bool paio_habit_grants(void)
+bool paio_habit_grants(uint64_t now)
 {
-    return habit.grant.writes;
-}
-
-void paio_habit_wrote(uint64_t time)
-{
-    /* None is left if a handler has come in between and waited for something else. */
-    if (habit.grant.writes)
-        habit.grant.writes--;
-    if (time > HELD_UP)
-        lose(&habit.among, time);
-    if (time > HELD_UP || time > habit.grant.time)
-        habit.grant.writes = 0;
-    else
-        habit.grant.time -= time;
-}
-
-static void grant(void)
-{
-    habit.grant.time = TICK;
-    habit.grant.writes = GRANT;
+    return now < habit.granted_until;
 }
 
 void paio_habit_performed(bool writes, bool part)
 {
-    if (writes && habit.among.credit >= ENOUGH)
-        grant();
-    if (!part)
+    uint64_t now;
+
+    if (!writes && !part)
         return;
-    habit.among.left = true;
-    habit.since = paio_now();
+    now = paio_now();
+    if (writes && habit.among.credit >= ENOUGH)
+        habit.granted_until = now + GRANT;
+    if (part) {
+        habit.among.left = true;
+        habit.since = now;
+    }
 }

@@ -32,11 +32,8 @@ void paio_habit_submitted(const struct aiocb *cb, bool awaited, bool leavable);
  */
 bool paio_habit_waits(const struct aiocb *const list[], int count);
 
-/* May a buffered write be carried out in the call that submits it? */
-bool paio_habit_grants(void);
-
-/* It has been, which took so many nanoseconds. */
-void paio_habit_wrote(uint64_t time);
+/* May a buffered write be carried out in the call that submits it? now: by paio_now. */
+bool paio_habit_grants(uint64_t now);
 
 /*
  * That is done. writes: they were buffered writes, all that the thread has waited for, which lets the next ones be

@@ -108,19 +108,6 @@ static ssize_t write_cached(const struct aiocb *cb, int flags, uint64_t now, siz
     return *done == cb->aio_nbytes ? n : -EAGAIN;
 }
 
-/*
- * For a thread that waits at once, where the filesystem does not tell whether it would wait, as ext4. The kernel may hold
- * the caller up: to throttle it, to read a page of which a part is written, for the inode's lock. That ends it.
- */
-static ssize_t write_granted(const struct aiocb *cb, size_t *done)
-{
-    uint64_t began = paio_now();
-    ssize_t n = write_cached(cb, 0, began, done);
-
-    paio_habit_wrote(paio_now() - began);
-    return n;
-}
-
 static ssize_t try_read(const struct aiocb *cb, uint32_t memory, size_t *done)
 {
     bool is_long = cb->aio_nbytes > PAIO_INLINE_MAX;
@@ -142,8 +129,13 @@ bool paio_inline_begun(const struct paio_call *call)
            (memory & (PAIO_BUFFERED | PAIO_NO_NOWAIT | PAIO_MEMORY)) == PAIO_BUFFERED;
 }
 
+/*
+ * Where the filesystem does not tell whether it would wait, as ext4, it is written for a thread that waits at once. The
+ * kernel may hold the caller up then: to throttle it, to read a page of which a part is written, for the inode's lock.
+ */
 static ssize_t try_write(struct paio_descriptor *descriptor, const struct aiocb *cb, uint32_t memory, size_t *done)
 {
+    uint64_t now;
     ssize_t n;
 
     if (cb->aio_nbytes > PAIO_INLINE_MAX)
@@ -152,13 +144,14 @@ static ssize_t try_write(struct paio_descriptor *descriptor, const struct aiocb 
         return write_memory(cb);
     if (!(memory & PAIO_LAZY))
         return -EAGAIN;
+    now = paio_now();
     if (!(memory & (PAIO_NO_NOWAIT | PAIO_NO_NOWAIT_WRITE))) {
-        n = write_cached(cb, RWF_NOWAIT, paio_now(), done);
+        n = write_cached(cb, RWF_NOWAIT, now, done);
         if (n != -EOPNOTSUPP)
             return n;
         paio_descriptor_learn(descriptor, PAIO_NO_NOWAIT_WRITE);
     }
-    return memory & PAIO_LOCAL && paio_habit_grants() ? write_granted(cb, done) : -EAGAIN;
+    return memory & PAIO_LOCAL && paio_habit_grants(now) ? write_cached(cb, 0, now, done) : -EAGAIN;
 }
 
 ssize_t paio_inline(const struct paio_call *call, size_t *done)

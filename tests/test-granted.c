@@ -412,7 +412,8 @@ START_TEST(being_held_up_ends_it)
         t_write_at_once(&cb, fd, buf, 0);
     atomic_store(&over, true);
     ck_assert_int_eq(pthread_join(other, NULL), 0);
-    ck_assert_uint_lt(t_stat("write.inline") - before, ROUNDS / 2);
+    /* After each of them one is left to the wait. */
+    ck_assert_uint_lt(t_stat("write.inline") - before, ROUNDS * 3 / 4);
 }
 END_TEST
 
