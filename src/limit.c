@@ -27,7 +27,6 @@ rlim_t paio_limit(void)
 
 enum { MOMENT = 50000 }; /* nanoseconds */
 
-static bool interposed;          /* the process sets limits by what follows */
 static _Atomic uint32_t changes; /* twice for each call that sets a limit: before and after */
 
 static __thread struct {
@@ -35,18 +34,6 @@ static __thread struct {
     uint64_t asked;
     uint32_t changes; /* before it was asked for */
 } last __attribute__((tls_model("initial-exec")));
-
-rlim_t paio_limit_lately(uint64_t now)
-{
-    uint32_t before = atomic_load(&changes);
-
-    if (!interposed || last.changes != before || !last.asked || now - last.asked > MOMENT) {
-        last.limit = paio_limit();
-        last.asked = now;
-        last.changes = before;
-    }
-    return last.limit;
-}
 
 /* ThreadSanitizer's runtime sets limits before it can look at anything. */
 #ifdef __SANITIZE_THREAD__
@@ -89,6 +76,26 @@ IS(set_any) int prlimit(pid_t process, enum __rlimit_resource resource, const st
 IS(set_any) int prlimit64(pid_t process, enum __rlimit_resource resource, const struct rlimit64 *limit,
                           struct rlimit64 *old);
 
+/* Does the process set limits by these? The addresses are what the dynamic linker has found. */
+static bool interposed(void)
+{
+    static void *const volatile found[] = { (void *) setrlimit, (void *) prlimit };
+
+    return found[0] == (void *) set_own && found[1] == (void *) set_any;
+}
+
+rlim_t paio_limit_lately(uint64_t now)
+{
+    uint32_t before = atomic_load(&changes);
+
+    if (!interposed() || last.changes != before || !last.asked || now - last.asked > MOMENT) {
+        last.limit = paio_limit();
+        last.asked = now;
+        last.changes = before;
+    }
+    return last.limit;
+}
+
 PAIO_EXPORT long ulimit(int command, ...)
 {
     static long (*_Atomic real)(int, ...);
@@ -105,13 +112,6 @@ PAIO_EXPORT long ulimit(int command, ...)
     value = real(command, value);
     atomic_fetch_add(&changes, 1);
     return value;
-}
-
-/* Not at the library's start, which may be in a forked child whose dynamic linker is locked for ever. */
-static __attribute__((constructor)) void look_who_sets_limits(void)
-{
-    interposed = dlsym(RTLD_DEFAULT, "setrlimit") == (void *) set_own &&
-                 dlsym(RTLD_DEFAULT, "prlimit") == (void *) set_any;
 }
 
 #else
