@@ -248,11 +248,14 @@ static bool cancel(struct paio_operation *operation)
     return canceled;
 }
 
-/* At leisure what is queued gets threads, up to as many as it would have got when it came. Under the lock. */
+/*
+ * At leisure what is queued gets threads, up to as many as it would have got when it came. What is left to one that is on
+ * its way back takes none: the first that is started stays idle. Under the lock.
+ */
 static void reinforce(enum paio_class class, struct paio_wakeups *wakeups)
 {
     while (at_leisure(class) && !paio_line_empty(&paio_pool.class[class].line) &&
-           paio_pool.class[class].threads < paio_pool_classes[class].leisurely &&
+           paio_list_empty(&paio_pool.class[class].idle) && paio_pool.class[class].threads < paio_pool_classes[class].leisurely &&
            wakeups->count < PAIO_WAKEUPS && paio_worker_start(class))
         paio_pool_hand_over(class, wakeups);
 }
