@@ -4,6 +4,7 @@
  * up, overtake nothing, and reach nothing else than what their descriptor stands for.
  */
 #include "t-habit.h"
+#include "t-syscall.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -162,6 +163,39 @@ START_TEST(size_limit_is_seen_within_a_tick)
     free(aligned);
 }
 END_TEST
+
+#ifdef SYS_getrlimit
+
+static atomic_uint asked;
+
+static void count_limits(long number, bool over)
+{
+    if (number == SYS_getrlimit && over)
+        atomic_fetch_add(&asked, 1);
+}
+
+/* The answer is good for several writes on any machine that makes them fast. */
+START_TEST(size_limit_is_not_asked_for_each_time)
+{
+    int fd = to_write();
+    double end = t_now() + t_patience();
+    uint64_t granted;
+
+    t_watch_syscalls(count_limits);
+    do {
+        be_granted(fd);
+        ck_assert_uint_gt(atomic_load(&asked), 0);
+        granted = t_stat("write.inline");
+        atomic_store(&asked, 0);
+        for (int i = 0; i < DEPTH; i++)
+            t_write_at_once(&cb, fd, buf, 0);
+        granted = t_stat("write.inline") - granted;
+        ck_assert_msg(t_now() < end, "it is asked for each time");
+    } while (granted < DEPTH || atomic_load(&asked) > DEPTH / 2);
+}
+END_TEST
+
+#endif
 
 START_TEST(limits_are_set_and_told_as_ever)
 {
@@ -412,6 +446,9 @@ static void add_granted(TCase *tests)
     tcase_add_test(tests, what_is_outstanding_is_not_overtaken);
     tcase_add_test(tests, size_limit_is_seen_at_once);
     tcase_add_test(tests, size_limit_is_seen_within_a_tick);
+#ifdef SYS_getrlimit
+    tcase_add_test(tests, size_limit_is_not_asked_for_each_time);
+#endif
     tcase_add_test(tests, limits_are_set_and_told_as_ever);
     tcase_add_test(tests, flag_set_meanwhile_appends);
     tcase_add_test(tests, flag_that_another_descriptor_sets_keeps_the_order);

@@ -3,12 +3,11 @@
  * Who waits for a request returns after its signal has been sent, also who comes when the result is there already
  * and the signal is not: a thread is held up with it.
  */
+#include "t-syscall.h"
 #include "t.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
 
@@ -19,35 +18,23 @@ static unsigned char bytes[2];
 static atomic_bool hold_signal, signaled;
 static sem_t signal_held, go_on;
 
-/*
- * The C library's, for the library too, and for a sanitizer that cannot watch yet. It passes on six arguments, also where
- * there are fewer.
- */
-__attribute__((no_sanitize("address", "thread"))) long syscall(long number, ...)
+static void hold_it(long number, bool over)
 {
-    /* Looked up by main's call: in a handler the loader's lock might be found taken. */
-    static _Atomic(long (*)(long, ...)) found;
-    long (*next)(long, ...) = atomic_load(&found);
-    long arguments[6], result;
-    va_list list;
-    bool held = number == SYS_rt_sigqueueinfo && atomic_exchange(&hold_signal, false);
+    static __thread bool held;
 
-    if (!next)
-        atomic_store(&found, next = (long (*)(long, ...)) dlsym(RTLD_NEXT, "syscall"));
-    va_start(list, number);
-    for (int i = 0; i < 6; i++)
-        arguments[i] = va_arg(list, long);
-    va_end(list);
+    if (number != SYS_rt_sigqueueinfo)
+        return;
+    if (over) {
+        if (held)
+            atomic_store(&signaled, true);
+        return;
+    }
+    held = atomic_exchange(&hold_signal, false);
     if (held) {
         sem_post(&signal_held);
         while (sem_wait(&go_on) < 0)
             ;
     }
-    result = next(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
-                  arguments[5]);
-    if (held)
-        atomic_store(&signaled, true);
-    return result;
 }
 
 static void *cancel_it(void *unused)
@@ -234,6 +221,6 @@ int main(void)
         { .name = NULL },
     };
 
-    syscall(SYS_getpid);
+    t_watch_syscalls(hold_it);
     return t_main("signaled", parts);
 }

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * For tests that watch the library's system calls: the C library's syscall, through which it makes some, is theirs.
+ */
+#ifndef T_SYSCALL_H
+#define T_SYSCALL_H
+
+#include <stdbool.h>
+
+/* Called by the thread that makes the call, before it is made and when it is over. */
+typedef void t_syscall_watcher(long number, bool over);
+
+/* From now on. Not async-signal-safe; syscall stays so. */
+void t_watch_syscalls(t_syscall_watcher *watcher);
+
+#endif
