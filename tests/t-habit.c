@@ -25,7 +25,8 @@ void t_write_at_once(struct aiocb *cb, int fd, const void *block, off_t place)
     t_assert_done(cb, T_BLOCK);
 }
 
-void t_form_habit(int fd)
+/* Until the counter moves. */
+static void write_at_once_until(int fd, const char *counter)
 {
     double end = t_now() + t_patience();
     unsigned char block[T_BLOCK];
@@ -34,10 +35,20 @@ void t_form_habit(int fd)
 
     t_fill(block, T_BLOCK, 0);
     do {
-        before = t_stat("write.waiter");
+        before = t_stat(counter);
         t_write_at_once(&cb, fd, block, 0);
-        ck_assert_msg(t_now() < end, "the habit is not seen");
-    } while (t_stat("write.waiter") == before);
+        ck_assert_msg(t_now() < end, "%s does not move", counter);
+    } while (t_stat(counter) == before);
+}
+
+void t_form_habit(int fd)
+{
+    write_at_once_until(fd, "write.waiter");
+}
+
+void t_be_granted(int fd)
+{
+    write_at_once_until(fd, "write.inline");
 }
 
 void t_leave_write(struct aiocb *cb, int fd, void *block, off_t place)

@@ -25,6 +25,9 @@ void t_write_at_once(struct aiocb *cb, int fd, const void *block, off_t place);
  */
 void t_form_habit(int fd);
 
+/* The same for writes that the call does which submits them, where fd's filesystem lets it. */
+void t_be_granted(int fd);
+
 /* The habit is formed, and a write of the block at that place is left to this thread. */
 void t_leave_write(struct aiocb *cb, int fd, void *block, off_t place);
 

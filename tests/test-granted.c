@@ -4,16 +4,13 @@
  * up, overtake nothing, and reach nothing else than what their descriptor stands for.
  */
 #include "t-habit.h"
-#include "t-syscall.h"
 
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
-#include <ulimit.h>
 
 enum { BLOCK = T_BLOCK, SIZE = T_HABIT_SIZE, DEPTH = 8, SOME = 100, MUCH = 64 << 20, LONG = MUCH / DEPTH };
 
@@ -23,20 +20,6 @@ static unsigned char buf[BLOCK];
 static int to_write(void)
 {
     return t_reopen(t_cached_file(SIZE), O_RDWR);
-}
-
-/* Writes and waits until a write is done in the call. */
-static void be_granted(int fd)
-{
-    double end = t_now() + t_patience();
-    uint64_t before;
-
-    t_fill(buf, BLOCK, 0);
-    do {
-        before = t_stat("write.inline");
-        t_write_at_once(&cb, fd, buf, 0);
-        ck_assert_msg(t_now() < end, "the calls leave the writes to others");
-    } while (t_stat("write.inline") == before);
 }
 
 START_TEST(single_writes_are_done_in_the_call)
@@ -101,7 +84,7 @@ START_TEST(what_is_outstanding_is_not_overtaken)
     for (size_t round = 0; round < 4; round++) {
         struct aiocb longer;
 
-        be_granted(fd);
+        t_be_granted(fd);
         t_submit_write(&longer, fd, much, MUCH, 0);
         t_fill(buf, BLOCK, BLOCK);
         t_submit_write(&cb, fd, buf, BLOCK, BLOCK);
@@ -113,115 +96,11 @@ START_TEST(what_is_outstanding_is_not_overtaken)
 }
 END_TEST
 
-START_TEST(size_limit_is_seen_at_once)
-{
-    const struct rlimit limit = { SIZE, RLIM_INFINITY }, none = { RLIM_INFINITY, RLIM_INFINITY };
-    int fd = to_write();
-
-    for (int way = 0; way < 5; way++) {
-        be_granted(fd);
-        t_prepare(&cb, fd, buf, BLOCK, SIZE);
-        /* No assertions while it is there: Check writes a file of its own. */
-        switch (way) {
-        case 0: setrlimit(RLIMIT_FSIZE, &limit); break;
-        case 1: setrlimit64(RLIMIT_FSIZE, (const struct rlimit64 *) &limit); break;
-        case 2: prlimit(0, RLIMIT_FSIZE, &limit, NULL); break;
-        case 3: prlimit64(getpid(), RLIMIT_FSIZE, (const struct rlimit64 *) &limit, NULL); break;
-        case 4: ulimit(UL_SETFSIZE, (long) SIZE / 512);
-        }
-        aio_write(&cb);
-        while (aio_error(&cb) == EINPROGRESS)
-            ;
-        setrlimit(RLIMIT_FSIZE, &none);
-        t_assert_failed(&cb, EFBIG);
-    }
-}
-END_TEST
-
-/* By a call that no library sees. */
-START_TEST(size_limit_is_seen_within_a_tick)
-{
-    const struct rlimit limit = { SIZE, RLIM_INFINITY }, none = { RLIM_INFINITY, RLIM_INFINITY };
-    int fds[2] = { to_write(), -1 };
-    unsigned char *aligned = t_aligned(BLOCK);
-
-    fds[1] = t_reopen(fds[0], O_RDWR | O_DIRECT);
-    for (size_t i = 0; i < T_COUNT(fds); i++) {
-        be_granted(fds[0]);
-        t_submit_write(&cb, fds[1], aligned, BLOCK, 0);
-        t_wait_done(&cb, BLOCK);
-        t_prepare(&cb, fds[i], aligned, BLOCK, SIZE);
-        syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, &limit, NULL);
-        for (int moments = 0; moments < 10; moments++)
-            t_moment();
-        aio_write(&cb);
-        while (aio_error(&cb) == EINPROGRESS)
-            ;
-        setrlimit(RLIMIT_FSIZE, &none);
-        t_assert_failed(&cb, EFBIG);
-    }
-    free(aligned);
-}
-END_TEST
-
-#ifdef SYS_getrlimit
-
-static atomic_uint asked;
-
-static void count_limits(long number, bool over)
-{
-    if (number == SYS_getrlimit && over)
-        atomic_fetch_add(&asked, 1);
-}
-
-/* The answer is good for several writes on any machine that makes them fast. */
-START_TEST(size_limit_is_not_asked_for_each_time)
-{
-    int fd = to_write();
-    double end = t_now() + t_patience();
-    uint64_t granted;
-
-    t_watch_syscalls(count_limits);
-    do {
-        be_granted(fd);
-        ck_assert_uint_gt(atomic_load(&asked), 0);
-        granted = t_stat("write.inline");
-        atomic_store(&asked, 0);
-        for (int i = 0; i < DEPTH; i++)
-            t_write_at_once(&cb, fd, buf, 0);
-        granted = t_stat("write.inline") - granted;
-        ck_assert_msg(t_now() < end, "it is asked for each time");
-    } while (granted < DEPTH || atomic_load(&asked) > DEPTH / 2);
-}
-END_TEST
-
-#endif
-
-START_TEST(limits_are_set_and_told_as_ever)
-{
-    struct rlimit limit = { SIZE, RLIM_INFINITY }, old, now;
-
-    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
-    ck_assert_int_eq(prlimit(0, RLIMIT_CORE, NULL, &now), 0);
-    ck_assert_int_eq(setrlimit((__rlimit_resource_t) 1000, &limit), -1);
-    ck_assert_int_eq(errno, EINVAL);
-    ck_assert_int_eq(prlimit(-1, RLIMIT_CORE, &limit, NULL), -1);
-    ck_assert_int_eq(errno, ESRCH);
-    limit.rlim_cur = 1 << 30;
-    ck_assert_int_eq(prlimit(0, RLIMIT_FSIZE, &limit, &now), 0);
-    ck_assert_uint_eq(now.rlim_cur, old.rlim_cur);
-    ck_assert_int_eq(ulimit(UL_GETFSIZE), (1 << 30) / 512);
-    ck_assert_int_eq(ulimit(UL_SETFSIZE, 1L << 20), 1L << 20);
-    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &now), 0);
-    ck_assert_uint_eq(now.rlim_cur, 1 << 29);
-}
-END_TEST
-
 START_TEST(flag_set_meanwhile_appends)
 {
     int fd = to_write();
 
-    be_granted(fd);
+    t_be_granted(fd);
     ck_assert_int_eq(fcntl(fd, F_SETFL, O_APPEND), 0);
     for (off_t i = 0; i < SOME; i++) {
         t_fill(buf, BLOCK, SIZE + i * BLOCK);
@@ -242,7 +121,7 @@ START_TEST(flag_that_another_descriptor_sets_keeps_the_order)
     for (int round = 0; round < 4; round++) {
         off_t end = lseek(fd, 0, SEEK_END) + DEPTH * LONG;
 
-        be_granted(fd);
+        t_be_granted(fd);
         ck_assert_int_eq(fcntl(other, F_SETFL, O_APPEND), 0);
         for (int i = 0; i < DEPTH; i++)
             t_submit_write(&cbs[i], other, much, LONG, 0);
@@ -258,30 +137,13 @@ START_TEST(flag_that_another_descriptor_sets_keeps_the_order)
 }
 END_TEST
 
-START_TEST(append_beyond_the_size_limit_raises_no_signal)
-{
-    const struct rlimit limit = { SIZE, RLIM_INFINITY }, none = { RLIM_INFINITY, RLIM_INFINITY };
-    int fd = to_write();
-
-    be_granted(fd);
-    ck_assert_int_eq(fcntl(fd, F_SETFL, O_APPEND), 0);
-    t_prepare(&cb, fd, buf, BLOCK, 0);
-    setrlimit(RLIMIT_FSIZE, &limit);
-    aio_write(&cb);
-    while (aio_error(&cb) == EINPROGRESS)
-        ;
-    setrlimit(RLIMIT_FSIZE, &none);
-    t_assert_failed(&cb, EFBIG);
-}
-END_TEST
-
 /* By calls that no library sees. */
 START_TEST(number_that_stands_for_a_pipe_reaches_the_pipe)
 {
     struct t_pair pipe = t_pipe();
     int fd = to_write();
 
-    be_granted(fd);
+    t_be_granted(fd);
     ck_assert_int_eq(syscall(SYS_dup3, pipe.out, fd, 0), fd);
     t_fill(buf, BLOCK, 0);
     t_submit_write(&cb, fd, buf, BLOCK, 0);
@@ -294,13 +156,13 @@ START_TEST(errors_are_those_of_the_request)
 {
     int fd = to_write();
 
-    be_granted(fd);
+    t_be_granted(fd);
     t_submit_write(&cb, fd, (void *) 8, BLOCK, 0);
     t_wait_failed(&cb, EFAULT);
-    be_granted(fd);
+    t_be_granted(fd);
     t_submit_write(&cb, fd, buf, BLOCK, -1);
     t_wait_failed(&cb, EINVAL);
-    be_granted(fd);
+    t_be_granted(fd);
     ck_assert_int_eq(syscall(SYS_dup3, t_reopen(fd, O_RDONLY), fd, 0), fd);
     t_submit_write(&cb, fd, buf, BLOCK, 0);
     t_wait_failed(&cb, EBADF);
@@ -335,7 +197,7 @@ START_TEST(other_waits_end_it)
     uint64_t before;
 
     for (int way = 0; way < 2; way++) {
-        be_granted(fd);
+        t_be_granted(fd);
         if (way) {
             t_prepare(&cbs[0], fd, buf, 1, 0);
             cbs[0].aio_lio_opcode = LIO_READ;
@@ -357,7 +219,7 @@ START_TEST(wait_for_something_else_ends_it)
     int fd = to_write(), out = t_start_pending(&cbs[0]);
     uint64_t before;
 
-    be_granted(fd);
+    t_be_granted(fd);
     t_ring_every(1000);
     t_handle(SIGALRM, ignore, 0);
     ck_assert_int_eq(t_suspend(&cbs[0], NULL), -1);
@@ -395,7 +257,7 @@ static void *write_until_canceled(void *fd)
 {
     const struct aiocb *const list[] = { &cb };
 
-    be_granted(*(int *) fd);
+    t_be_granted(*(int *) fd);
     pthread_cancel(pthread_self());
     /* An assertion may be a cancellation point. */
     for (int i = 0; i < SOME; i++) {
@@ -425,7 +287,7 @@ START_TEST(time_ends_it)
     int fd = to_write();
     uint64_t before;
 
-    be_granted(fd);
+    t_be_granted(fd);
     for (int moments = 0; moments < 10; moments++)
         t_moment();
     before = t_stat("write.inline");
@@ -444,15 +306,8 @@ static void add_granted(TCase *tests)
 {
     tcase_add_test(tests, single_writes_are_done_in_the_call);
     tcase_add_test(tests, what_is_outstanding_is_not_overtaken);
-    tcase_add_test(tests, size_limit_is_seen_at_once);
-    tcase_add_test(tests, size_limit_is_seen_within_a_tick);
-#ifdef SYS_getrlimit
-    tcase_add_test(tests, size_limit_is_not_asked_for_each_time);
-#endif
-    tcase_add_test(tests, limits_are_set_and_told_as_ever);
     tcase_add_test(tests, flag_set_meanwhile_appends);
     tcase_add_test(tests, flag_that_another_descriptor_sets_keeps_the_order);
-    tcase_add_test(tests, append_beyond_the_size_limit_raises_no_signal);
     tcase_add_test(tests, number_that_stands_for_a_pipe_reaches_the_pipe);
     tcase_add_test(tests, errors_are_those_of_the_request);
     tcase_add_test(tests, writes_of_other_threads_are_not_done_in_the_call);
