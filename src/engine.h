@@ -96,7 +96,8 @@ struct paio_engine {
 
     /*
      * Carries out and completes what claim has begun, and the awaited ones that come next on its file while
-     * go_on(next, wait) says so, which must not block. True: more is left to the calling thread. Signals blocked, still, and no lock held.
+     * go_on(next, wait) says so, which must not block. True: more is left to the calling thread. Signals blocked,
+     * still, and no lock held.
      */
     bool (*perform)(struct paio_operation *operation,
                     bool (*go_on)(const struct paio_operation *next, void *wait), void *wait);

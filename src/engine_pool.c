@@ -255,7 +255,8 @@ static bool cancel(struct paio_operation *operation)
 static void reinforce(enum paio_class class, struct paio_wakeups *wakeups)
 {
     while (at_leisure(class) && !paio_line_empty(&paio_pool.class[class].line) &&
-           paio_list_empty(&paio_pool.class[class].idle) && paio_pool.class[class].threads < paio_pool_classes[class].leisurely &&
+           paio_list_empty(&paio_pool.class[class].idle) &&
+           paio_pool.class[class].threads < paio_pool_classes[class].leisurely &&
            wakeups->count < PAIO_WAKEUPS && paio_worker_start(class))
         paio_pool_hand_over(class, wakeups);
 }
