@@ -12,8 +12,8 @@ enum { PAIO_INLINE_MAX = 65536 };
 
 /*
  * Carries a request out in the caller if the page cache (or memory) can serve it without waiting, or if it is a buffered
- * write that is granted to the caller (habit.h): bytes, or -EAGAIN, and *done bytes have been transferred already. Says nothing to
- * anyone. Takes no lock. Leaves errno alone.
+ * write that is granted to the caller (habit.h): bytes, or -EAGAIN, and *done bytes have been transferred
+ * already. Says nothing to anyone. Takes no lock. Leaves errno alone.
  */
 ssize_t paio_inline(const struct paio_call *call, size_t *done);
 

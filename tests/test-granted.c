@@ -258,6 +258,7 @@ static void *write_until_canceled(void *fd)
     const struct aiocb *const list[] = { &cb };
 
     t_be_granted(*(int *) fd);
+    t_prepare(&cb, *(int *) fd, buf, BLOCK, 0);
     pthread_cancel(pthread_self());
     /* An assertion may be a cancellation point. */
     for (int i = 0; i < SOME; i++) {
