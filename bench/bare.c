@@ -4,18 +4,18 @@
  * see what any library could reach here with the same program above it and the same kernel below.
  *
  * A read or write of an O_DIRECT file is one io_submit in the caller. A buffered read is done in the
- * caller if the page cache has all of it; what may block is handed to threads: other reads to READERS,
- * buffered writes to WRITERS, O_DSYNC writes to SYNCERS. Nobody spins, and nobody makes a futex call
- * when there is nobody to wake.
+ * caller if the page cache has all of it; else the device has begun with it, and the caller reads it when it
+ * waits, the oldest first. Buffered writes are handed to WRITERS threads, O_DSYNC writes to SYNCERS. Nobody
+ * spins, and nobody makes a futex call when there is nobody to wake.
  *
  * It is a measuring instrument, no library: one thread at a time makes requests and waits for them,
  * on files that are all O_DIRECT or all not, and no fork or close comes between. It keeps no order of
  * writes, has no barriers (no aio_fsync), cancels nothing, notifies nobody, does not mind signals, and
  * believes what it saw of a descriptor number the first time.
  *
- * The caller owns context, in_kernel, kinds, and the threads and tail of every queue; the threads own
- * its head and share the rest, which is atomic, with the caller. A control block is the kernel's or a
- * thread's until it is published.
+ * The caller owns context, in_kernel, kinds, begun, and the threads and tail of every queue; the threads own
+ * its head and share the rest, which is atomic, with the caller. A control block is the kernel's, a
+ * thread's or begun's until it is published.
  */
 #include <aio.h>
 #include <errno.h>
@@ -32,7 +32,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { READERS = 2, WRITERS = 1, SYNCERS = 64 };
+enum { WRITERS = 1, SYNCERS = 64 };
 enum { ROOM = 65536, DESCRIPTORS = 65536, KERNEL_ROOM = 1024, AT_ONCE = 64, CACHE_LINE = 64 };
 
 enum kind { UNKNOWN, DIRECT, BUFFERED, DSYNC };
@@ -50,7 +50,13 @@ struct queue {
     _Alignas(CACHE_LINE) struct aiocb *_Atomic slots[ROOM];
 };
 
-static struct queue readers, writers, syncers;
+static struct queue writers, syncers;
+
+/* Reads that the device has begun with. */
+static struct {
+    struct aiocb *slots[ROOM];
+    uint32_t head, tail;
+} begun;
 
 /*
  * What threads completed, counted in twos; futex: the caller waits for it to change, having added
@@ -120,7 +126,7 @@ static void count_completion(void)
         wake_one(&completions);
 }
 
-static void transfer(struct aiocb *cb)
+static void carry_out(struct aiocb *cb)
 {
     void *buffer = (void *) (uintptr_t) cb->aio_buf;
     ssize_t n = cb->aio_lio_opcode == LIO_READ
@@ -128,7 +134,6 @@ static void transfer(struct aiocb *cb)
                     : pwrite(cb->aio_fildes, buffer, cb->aio_nbytes, cb->aio_offset);
 
     publish(cb, n < 0 ? -errno : n);
-    count_completion();
 }
 
 static void *serve(void *argument)
@@ -138,7 +143,8 @@ static void *serve(void *argument)
     for (;;) {
         if (atomic_fetch_sub(&queue->items, 1) <= 0)
             take_token(queue);
-        transfer(queue->slots[atomic_fetch_add(&queue->head, 1) % ROOM]);
+        carry_out(queue->slots[atomic_fetch_add(&queue->head, 1) % ROOM]);
+        count_completion();
     }
     return NULL;
 }
@@ -201,6 +207,13 @@ static bool read_cached(struct aiocb *cb)
     return true;
 }
 
+static void put_begun(struct aiocb *cb)
+{
+    if (begun.tail - begun.head == ROOM)
+        fail("too many requests in flight");
+    begun.slots[begun.tail++ % ROOM] = cb;
+}
+
 static enum kind kind_of(int fd)
 {
     static unsigned char kinds[DESCRIPTORS];
@@ -235,7 +248,7 @@ static int submit(struct aiocb *cb, int opcode)
     else if (opcode == LIO_WRITE)
         hand_over(&writers, WRITERS, cb);
     else if (!read_cached(cb))
-        hand_over(&readers, READERS, cb);
+        put_begun(cb);
     if (error)
         publish(cb, error);
     return answer(error);
@@ -312,6 +325,10 @@ int aio_suspend(const struct aiocb *const list[], int count, const struct timesp
 
         if (any_done(list, count))
             return 0;
+        if (begun.head != begun.tail) {
+            carry_out(begun.slots[begun.head++ % ROOM]);
+            continue;
+        }
         error = in_kernel ? wait_kernel(timeout) : wait_threads(seen, timeout);
     }
     return answer(error);
