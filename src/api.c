@@ -48,7 +48,7 @@ static int submit(struct aiocb *cb, enum paio_code code)
     error = paio_submit_check(&call);
     if (error || paio_submit_inline(&call, &done, &error))
         return answer(error);
-    call.expected = paio_habit_expects();
+    call.expected = paio_habit_expects(&call);
     paio_choose_look(&call, done);
     if (!paio_dispatch_quick(&call, done)) {
         paio_signals_block(&saved);
@@ -61,7 +61,7 @@ static int submit(struct aiocb *cb, enum paio_code code)
         paio_signals_restore(&saved);
     }
     if (!error)
-        paio_habit_submitted(cb, call.awaited, call.leavable);
+        paio_habit_submitted(&call);
     return answer(error);
 }
 
@@ -128,7 +128,7 @@ static struct timespec deadline_of(const struct timespec *timeout)
 PAIO_EXPORT int aio_suspend(const struct aiocb *const list[], int count,
                             const struct timespec *timeout)
 {
-    struct paio_performed performed = { false, false };
+    struct paio_performed performed = { 0 };
     struct timespec deadline;
     struct paio_signals signals;
     int saved = errno, error;
@@ -147,7 +147,7 @@ PAIO_EXPORT int aio_suspend(const struct aiocb *const list[], int count,
         paio_signals_restore(&signals);
     }
     error = paio_wait_any(list, count, timeout ? &deadline : NULL);
-    paio_habit_performed(performed.writes, performed.part);
+    paio_habit_performed(&performed);
     errno = saved;
     return answer(error == -ETIMEDOUT ? -EAGAIN : error);
 }

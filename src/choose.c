@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 
+#include "engine_pool.h"
 #include "habit.h"
 #include "inline.h"
 #include "limit.h"
@@ -112,6 +113,22 @@ static bool by_caller(const struct paio_call *call)
            atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed) & PAIO_LOCAL;
 }
 
+/*
+ * May it be left to a waiter among others? A buffered write. And a read that the device has begun with, if they
+ * follow each other so fast that it has soon done what is waited for; on a kernel that reads by itself none is left.
+ */
+static bool leavable(const struct paio_call *call)
+{
+    enum paio_class class = paio_choose_class(call->code, call->look.flags);
+
+    if (call->objection || class > PAIO_CLASS_WRITE)
+        return false;
+    if (class == PAIO_CLASS_READ &&
+        (paio_settings.buffered || !paio_inline_begun(call) || paio_pool_at_leisure(class)))
+        return false;
+    return by_caller(call);
+}
+
 void paio_choose_look(struct paio_call *call, size_t done)
 {
     int fd = call->cb->aio_fildes;
@@ -123,9 +140,9 @@ void paio_choose_look(struct paio_call *call, size_t done)
                                        : -EBADF;
     if (!call->objection)
         call->objection = objection_to(call->cb, call->code, &call->look);
-    call->leavable = paio_choose_class(call->code, call->look.flags) == PAIO_CLASS_WRITE && by_caller(call);
-    call->awaited = call->leavable ? call->expected & PAIO_WAITS_FOR_ANY
-                                   : call->expected & PAIO_WAITS_FOR_IT && by_caller(call);
+    call->leavable = leavable(call);
+    call->awaited = (call->leavable && call->expected & PAIO_WAITS_FOR_ANY) ||
+                    (call->expected & PAIO_WAITS_FOR_IT && by_caller(call));
     if (!call->objection)
         call->engine = paio_choose_engine(call, done);
 }

@@ -49,7 +49,6 @@ static struct {
     _Atomic int epoll, wake;       /* private descriptors, or -1 */
     uint32_t head;                 /* the thread's: place in the ring at the last tick */
     unsigned quiet;                /* the thread's: ticks without work */
-    bool rested;                   /* the thread's: since the last tick */
     uint64_t next_tick;            /* the thread's */
 } completion = { .lock = PTHREAD_MUTEX_INITIALIZER, .epoll = -1, .wake = -1 };
 
@@ -115,9 +114,7 @@ static void tick(void)
     else
         paio_dispatch_settle();
     completion.head = paio_kernel_head();
-    /* What is left to a waiter may have woken this thread: it has a tick's time. */
-    paio_pool_tick(!completion.rested);
-    completion.rested = false;
+    paio_pool_tick();
     paio_notify_tick();
     paio_waiter_tick(stalled);
     completion.quiet = busy() ? 0 : completion.quiet + 1;
@@ -132,8 +129,6 @@ static void try_to_rest(void)
     atomic_thread_fence(memory_order_seq_cst);
     if (busy())
         atomic_store(&completion.state, TICKING);
-    else
-        completion.rested = true;
     completion.quiet = 0;
 }
 
@@ -244,7 +239,6 @@ static bool start_thread(void)
 
     open_descriptors();
     completion.quiet = 0;
-    completion.rested = true;
     completion.next_tick = 0;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);

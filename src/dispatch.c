@@ -338,7 +338,7 @@ static bool try_kernel(const struct paio_call *call, size_t done, struct paio_re
 
 /*
  * Nobody is told: the caller empties the inbox when it waits. If it does not the completion thread does, which
- * exposes what is left.
+ * exposes what has been left for a tick.
  */
 static void leave(const struct paio_call *call, size_t done, struct paio_request *request, struct paio_file *file)
 {

@@ -47,7 +47,8 @@ struct paio_call {
     const struct paio_engine *engine; /* it starts on, if there is no objection */
     int objection;                /* what aio_error is to report without any I/O, -errno, or 0 */
     unsigned expected;            /* how the caller is going to wait for it at once: see habit.h, lio.c */
-    bool leavable;                /* a buffered write, which may be left to a waiter among others */
+    bool leavable;                /* a buffered write, or a read that the device is at, which may be left to a
+                                     waiter among others */
     bool awaited;                 /* it is left to the caller's wait */
 };
 
@@ -61,13 +62,14 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
  * Accepts a transfer of a file that has requests in flight, without a lock and with signals open: one that
  * the kernel engine has room for; or a buffered write, or a read that the device has begun with, if there is a
  * thread of the pool that will find it: one that is at work on the file just now, or for writes an idle one;
- * or a buffered write that is left to a waiter. False: nothing has happened.
+ * or either of them that is left to a waiter. False: nothing has happened.
  */
 bool paio_dispatch_quick(const struct paio_call *call, size_t done);
 
 /* What a waiter has carried out itself. */
 struct paio_performed {
     bool writes; /* buffered writes, which were all that it waits for */
+    uint64_t held_up; /* nanoseconds for which reads have kept others, or the wait for another, from going on */
     bool part;   /* some are still left to it */
 };
 

@@ -53,6 +53,7 @@ struct paio_operation {
     int error;        /* of one that submit refused: why, -errno, where the engine knows */
     uint8_t code;     /* enum paio_code */
     uint8_t class;    /* enum paio_class */
+    uint8_t left_at;  /* pool: the tick before which it was set aside for a waiter */
     _Atomic bool arrived; /* the engine has seen it; before, cancel cannot tell anything of it */
     bool under_way;   /* a read that the device has begun with in the call that submitted it */
     bool stream;      /* no file position: read and write in place of pread and pwrite */

@@ -81,8 +81,7 @@ static bool is_followed(const struct paio_worker *worker, struct paio_flow *flow
            worker->followed < flow->length && paio_flow_first(flow)->length <= SHORT;
 }
 
-/* Is there time to wake a thread for each operation? Always while one is late: others must not wait for that. */
-static bool at_leisure(enum paio_class class)
+bool paio_pool_at_leisure(enum paio_class class)
 {
     return atomic_load_explicit(&paio_pool.class[class].late, memory_order_relaxed) ||
            atomic_load_explicit(&paio_pool.class[class].interval, memory_order_relaxed) > LEISURE;
@@ -97,7 +96,7 @@ static void note_interval(enum paio_class class, uint64_t latest)
     atomic_store_explicit(&paio_pool.class[class].interval, interval, memory_order_relaxed);
 }
 
-static void note_read(void)
+void paio_pool_note_read(void)
 {
     uint64_t now = paio_now();
 
@@ -120,7 +119,7 @@ bool paio_pool_begin(struct paio_worker *worker)
         return false;
     worker->seen = false;
     if (worker->class == PAIO_CLASS_READ)
-        note_read();
+        paio_pool_note_read();
     operation->followed = is_followed(worker, operation->flow);
     worker->followed = operation->followed ? worker->followed + 1 : 0;
     atomic_store(&operation->queued, NULL);
@@ -130,13 +129,13 @@ bool paio_pool_begin(struct paio_worker *worker)
 
 bool paio_pool_at_work(const struct paio_flow *flow, enum paio_class class)
 {
-    return atomic_load(&flow->running) >= (at_leisure(class) ? paio_pool_classes[class].share : 1);
+    return atomic_load(&flow->running) >= (paio_pool_at_leisure(class) ? paio_pool_classes[class].share : 1);
 }
 
 bool paio_pool_able(enum paio_class class)
 {
     const struct paio_pool_class *its = &paio_pool_classes[class];
-    unsigned base = at_leisure(class) ? its->leisurely : its->base;
+    unsigned base = paio_pool_at_leisure(class) ? its->leisurely : its->base;
     bool able;
 
     pthread_mutex_lock(&paio_pool.lock);
@@ -149,7 +148,7 @@ bool paio_pool_able(enum paio_class class)
 
 /*
  * Is the next one left to threads that are at work, and will look for it? A sync, if there are enough of them: it joins
- * the next commit. And a read that the device has begun with, if there are enough on its file; guests look for nothing.
+ * the next commit. And a read that the device has begun with, if there are enough on its file.
  * Not at leisure; so a tick that finds one of them late gives to others what was left to it.
  */
 static bool is_in_hand(enum paio_class class)
@@ -157,13 +156,13 @@ static bool is_in_hand(enum paio_class class)
     unsigned enough = paio_pool_classes[class].base;
     const struct paio_operation *next;
 
-    if (at_leisure(class))
+    if (paio_pool_at_leisure(class))
         return false;
     if (class == PAIO_CLASS_SYNC)
         return paio_pool.class[class].working >= enough;
     next = paio_line_alone(&paio_pool.class[class].line);
     return next && next->under_way &&
-           atomic_load(&next->flow->running) >= enough + paio_pool.class[class].guests;
+           atomic_load(&next->flow->running) >= enough;
 }
 
 /*
@@ -254,22 +253,21 @@ static bool cancel(struct paio_operation *operation)
  */
 static void reinforce(enum paio_class class, struct paio_wakeups *wakeups)
 {
-    while (at_leisure(class) && !paio_line_empty(&paio_pool.class[class].line) &&
+    while (paio_pool_at_leisure(class) && !paio_line_empty(&paio_pool.class[class].line) &&
            paio_list_empty(&paio_pool.class[class].idle) &&
            paio_pool.class[class].threads < paio_pool_classes[class].leisurely &&
            wakeups->count < PAIO_WAKEUPS && paio_worker_start(class))
         paio_pool_hand_over(class, wakeups);
 }
 
-void paio_pool_tick(bool expose)
+void paio_pool_tick(void)
 {
     struct paio_wakeups wakeups = { .count = 0 };
 
     pthread_mutex_lock(&paio_pool.lock);
     paio_worker_look_for_late();
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
-        if (expose)
-            paio_line_expose(&paio_pool.class[c].line);
+        paio_line_tick(&paio_pool.class[c].line);
         if (!paio_line_empty(&paio_pool.class[c].line) && paio_list_empty(&paio_pool.class[c].idle) &&
             paio_pool.class[c].line.begun == paio_pool.class[c].begun_before)
             paio_worker_start(c);
@@ -301,12 +299,18 @@ void paio_pool_expose(void)
     paio_pool_wake(&wakeups);
 }
 
+bool paio_pool_has_left(pthread_t thread)
+{
+    return paio_line_left_to(&paio_pool.class[PAIO_CLASS_WRITE].line, thread) ||
+           paio_line_left_to(&paio_pool.class[PAIO_CLASS_READ].line, thread);
+}
+
 bool paio_pool_left_to(pthread_t thread)
 {
     bool left;
 
     pthread_mutex_lock(&paio_pool.lock);
-    left = paio_line_left_to(&paio_pool.class[PAIO_CLASS_WRITE].line, thread);
+    left = paio_pool_has_left(thread);
     pthread_mutex_unlock(&paio_pool.lock);
     return left;
 }

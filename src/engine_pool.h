@@ -26,6 +26,12 @@ void paio_pool_configure(unsigned threads, unsigned idle_seconds);
 bool paio_pool_able(enum paio_class class);
 
 /*
+ * Is there time to wake a thread for each operation of that class? Always while one is late: others must not wait for
+ * that. Lock-free, a hint.
+ */
+bool paio_pool_at_leisure(enum paio_class class);
+
+/*
  * Are as many threads at work on the flow, of that class, as are good for it? Then one of them calls attend
  * later. Sequentially consistent. Lock-free.
  */
@@ -43,14 +49,14 @@ bool paio_pool_ring(void);
 /*
  * Called every few milliseconds: starts a thread where work is queued and none was begun since
  * the last call, because those there are wait for something, and has idle ones take what was left to
- * threads that are late, or, with expose, to waiters.
+ * threads that are late, or to waiters since before the last call.
  */
-void paio_pool_tick(bool expose);
+void paio_pool_tick(void);
 
 /* Leaves what is awaited (engine.h) to threads after all. Signals blocked. Async-signal-safe. */
 void paio_pool_expose(void);
 
-/* Are buffered writes left to that thread (engine.h), as far as is soon found out? Signals blocked. */
+/* Are reads or buffered writes left to that thread (engine.h), as far as is soon found out? Signals blocked. */
 bool paio_pool_left_to(pthread_t thread);
 
 /* Is anything queued or begun? */

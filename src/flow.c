@@ -10,6 +10,7 @@ void paio_line_init(struct paio_line *line, unsigned share)
     paio_list_init(&line->left);
     line->share = share;
     line->queued = line->begun = 0;
+    line->tick = 0;
 }
 
 void paio_flow_init(struct paio_flow *flow)
@@ -49,6 +50,7 @@ static void set_aside(struct paio_line *line, struct paio_operation *operation)
 {
     struct paio_flow *flow = operation->flow;
 
+    operation->left_at = line->tick;
     paio_list_append(&flow->aside, &operation->link);
     if (!flow->left.next)
         paio_list_append(&line->left, &flow->left);
@@ -64,9 +66,25 @@ static void take_from_aside(struct paio_operation *operation)
         paio_list_remove(&flow->left);
 }
 
-struct paio_operation *paio_flow_left(const struct paio_flow *flow)
+static struct paio_operation *first_aside(const struct paio_flow *flow)
 {
     return paio_list_empty(&flow->aside) ? NULL : operation_of(flow->aside.next);
+}
+
+/* The first that is left to the thread, or NULL, also if that takes long to find. */
+static struct paio_operation *first_left_to(const struct paio_flow *flow, pthread_t thread)
+{
+    unsigned looks = 0;
+
+    for (struct paio_link *l = flow->aside.next; l != &flow->aside && looks < LOOKS; l = l->next, looks++)
+        if (pthread_equal(operation_of(l)->waiter, thread))
+            return operation_of(l);
+    return NULL;
+}
+
+struct paio_operation *paio_flow_left_to(const struct paio_line *line, const struct paio_flow *flow, pthread_t thread)
+{
+    return line->share == 1 ? first_aside(flow) : first_left_to(flow, thread);
 }
 
 bool paio_line_left_to(const struct paio_line *line, pthread_t thread)
@@ -83,15 +101,19 @@ bool paio_line_left_to(const struct paio_line *line, pthread_t thread)
     return false;
 }
 
+static void expose_one(struct paio_line *line, struct paio_operation *operation)
+{
+    take_from_aside(operation);
+    atomic_store_explicit(&operation->exposed, true, memory_order_relaxed);
+    append(line, operation);
+}
+
 static void expose(struct paio_line *line, struct paio_flow *flow)
 {
     struct paio_operation *each;
 
-    while ((each = paio_flow_left(flow))) {
-        take_from_aside(each);
-        atomic_store_explicit(&each->exposed, true, memory_order_relaxed);
-        append(line, each);
-    }
+    while ((each = first_aside(flow)))
+        expose_one(line, each);
 }
 
 void paio_line_expose(struct paio_line *line)
@@ -100,12 +122,28 @@ void paio_line_expose(struct paio_line *line)
         expose(line, paio_container(line->left.next, struct paio_flow, left));
 }
 
+void paio_line_tick(struct paio_line *line)
+{
+    struct paio_link *l, *next;
+    struct paio_operation *each;
+
+    for (l = line->left.next; l != &line->left; l = next) {
+        const struct paio_flow *flow = paio_container(l, struct paio_flow, left);
+
+        next = l->next;
+        while ((each = first_aside(flow)) && each->left_at != line->tick)
+            expose_one(line, each);
+    }
+    line->tick++;
+}
+
 void paio_line_put(struct paio_line *line, struct paio_operation *operation)
 {
     if (operation->awaited) {
         set_aside(line, operation);
     } else {
-        expose(line, operation->flow);
+        if (line->share == 1)
+            expose(line, operation->flow);
         append(line, operation);
     }
 }
@@ -114,10 +152,13 @@ struct paio_operation *paio_line_claim(struct paio_line *line, struct paio_opera
 {
     struct paio_flow *flow = operation->flow;
 
+    struct paio_operation *first;
+
     if (!operation->awaited || flow->busy >= line->share || (line->share == 1 && flow->length))
         return NULL;
-    if (line->share == 1)
-        operation = paio_flow_left(flow);
+    first = paio_flow_left_to(line, flow, operation->waiter);
+    if (first)
+        operation = first;
     take_from_aside(operation);
     flow->busy++;
     if (flow->busy == line->share && flow->ready.next)

@@ -18,7 +18,7 @@
 struct paio_flow {
     struct paio_link ready;   /* p: in the line; next == NULL: no thread may serve it now */
     struct paio_link queue;   /* p: operations, first come first served */
-    struct paio_link aside;   /* p: operations that are awaited, all later than those of queue */
+    struct paio_link aside;   /* p: operations that are awaited; where one is begun at a time, all later than queue's */
     struct paio_link left;    /* p: in the line; next == NULL: nothing is aside */
     unsigned length;          /* p: of queue */
     unsigned busy;            /* p: operations of it that are begun and not completed */
@@ -28,12 +28,13 @@ struct paio_flow {
 /*
  * Line: the flows of one class. An operation whose waiter is expected to carry it out itself is not on
  * its flow's queue, where a thread would find it, but set aside; it goes to the queue when the waiter is not
- * expected any more, or before another is put there, so that the order is kept.
+ * expected any more, or, where one of a flow is begun at a time, before another is put there, so that the order is kept.
  */
 struct paio_line {
     struct paio_link ready; /* p: flows with work and a share left, in turn */
     struct paio_link left;  /* p: flows with operations that are awaited */
     unsigned share;         /* constant: operations of one flow that may be begun at a time */
+    uint8_t tick;           /* p: changes with each tick */
     unsigned queued;        /* p: operations on the queues of its flows */
     unsigned begun;         /* p: operations begun by threads, ever; not those that were claimed */
 };
@@ -64,15 +65,21 @@ void paio_line_put(struct paio_line *line, struct paio_operation *operation);
 /* Puts all that are set aside onto the queues of their flows. */
 void paio_line_expose(struct paio_line *line);
 
+/* A tick: the same for those that were there at the last one. */
+void paio_line_tick(struct paio_line *line);
+
 /*
  * Begins an operation that is set aside; where one of a flow is begun at a time, in their order, the first of its
- * flow that is. NULL: it is not set aside, or a thread has, or will have, others of the flow; then paio_line_expose
+ * flow that is, else the first that is left to the same thread, if it is soon found. NULL: it is not set aside, or a thread has, or will have, others of the flow; then paio_line_expose
  * is due.
  */
 struct paio_operation *paio_line_claim(struct paio_line *line, struct paio_operation *operation);
 
-/* The first operation of the flow that is set aside, or NULL. */
-struct paio_operation *paio_flow_left(const struct paio_flow *flow);
+/*
+ * The operation of the flow that is set aside and that the thread is to begin next: the first where one is begun at a time,
+ * else the first that is left to it. NULL: there is none, or it is not soon found.
+ */
+struct paio_operation *paio_flow_left_to(const struct paio_line *line, const struct paio_flow *flow, pthread_t thread);
 
 /* The next operation, if one flow alone has any that a thread could begin, or NULL. */
 struct paio_operation *paio_line_alone(const struct paio_line *line);

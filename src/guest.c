@@ -33,17 +33,22 @@ static void take_up(struct paio_operation *operation)
 {
     atomic_store_explicit(&guest->fd, operation->fd, memory_order_relaxed);
     atomic_store(&operation->queued, NULL);
+    if (guest->class == PAIO_CLASS_READ)
+        paio_pool_note_read();
     operation->by_waiter = true;
     operation->followed = false;
 }
 
-/* The guest comes among the workers, to be at work on a flow. Under the lock. */
+/*
+ * The guest comes among the workers. It is at work on a flow of writes, where it is the only one, and will attend; but others'
+ * reads are not to wait for that. Under the lock.
+ */
 static void come_in(struct paio_flow *flow)
 {
     atomic_store_explicit(&guest->thread, thread_number(), memory_order_relaxed);
     paio_list_append(&paio_pool.workers, &guest->all);
     paio_pool.class[guest->class].guests++;
-    paio_worker_count_for(guest, flow);
+    paio_worker_count_for(guest, guest->class == PAIO_CLASS_WRITE ? flow : NULL);
 }
 
 /* Under the lock. */
@@ -127,7 +132,7 @@ bool paio_guest_perform(struct paio_operation *operation,
         carry_out(operation);
         pthread_mutex_lock(&paio_pool.lock);
         paio_line_completed(line, flow);
-        operation = paio_flow_left(flow);
+        operation = paio_flow_left_to(line, flow, pthread_self());
         if (operation)
             operation = go_on(operation, wait) ? paio_line_claim(line, operation) : NULL;
         if (!operation)
@@ -137,7 +142,7 @@ bool paio_guest_perform(struct paio_operation *operation,
     }
     go_out();
     paio_pool_hand_over(class, &wakeups);
-    more = class == PAIO_CLASS_WRITE && paio_line_left_to(line, pthread_self());
+    more = paio_pool_has_left(pthread_self());
     pthread_mutex_unlock(&paio_pool.lock);
     paio_pool_wake(&wakeups);
     /* It is at work on the flow no more: whoever counted on it has put before what is found now. */

@@ -2,12 +2,14 @@
 /*
  * The guess is kept by accounts, so that it cannot lose more time than it has saved. A wait within SOON of
  * the submission earns SAVED, which is what it takes to wake a thread and be woken by it. A request that
- * was left to this thread in vain, or for longer, costs the time for which nobody was at work on it: a
- * tick at most. The thread has the habit while its credit is not below ENOUGH. A request that was not
+ * was left to this thread in vain, or for longer, costs the time for which nobody was at work on it: two
+ * ticks at most. The thread has the habit while its credit is not below ENOUGH. A request that was not
  * left to it and not waited for at once ends the habit, and costs nothing.
  *
- * There is an account for waits for a single request, and one for waits for any of some buffered writes: of
- * those each may take EACH until the wait, about what it saves that no other processor has to fetch it.
+ * There is an account for waits for a single request, and one for waits for any of some that are leavable (dispatch.h):
+ * of those each write may take EACH until the wait, about what it saves that no other processor has to fetch it, and
+ * each read BEGUN, for the device is at work on it meanwhile. A read that holds up the others for longer than PATIENCE,
+ * after which the pool would not wait for it either, costs what is beyond.
  *
  * With that second account at ENOUGH, a wait for buffered writes and nothing else, all of them left to the thread, grants
  * those of the next GRANT to the calls that submit them. They tell nothing of how the thread waits: what is left then tells
@@ -20,9 +22,10 @@
 #include "dispatch.h"
 #include "process.h"
 
-enum { SOON = 10000, EACH = 2000, SAVED = 10000, ENOUGH = 8 * SAVED, MOST = 1000000, TICK = 4000000 };
+enum { SOON = 10000, EACH = 2000, BEGUN = 40000, SAVED = 10000, ENOUGH = 8 * SAVED, MOST = 1000000, PATIENCE = 4000000,
+       LOST = 8000000 };
 
-/* Not in step with the tick, which exposes what it finds left. */
+/* Not in step with the tick, which may expose what is left. */
 enum { GRANT = 3000000 };
 
 /* Entries of a list that is too long to be looked through after each write. */
@@ -36,23 +39,24 @@ struct account {
 static __thread struct {
     const struct aiocb *single; /* the thread's only request, not waited for yet, or NULL */
     unsigned submitted;         /* requests since the last wait */
-    unsigned writes;            /* of these buffered writes */
+    uint64_t allowed;           /* allowance of those that are leavable */
     uint64_t since;             /* the first of them, or the wait that has left some */
+    bool reads;                 /* the latest of them is a read */
     struct account alone, among;
     uint64_t granted_until; /* buffered writes to the calls that submit them; or 0 */
 } habit __attribute__((tls_model("initial-exec")));
 
-/* What a wait may take to come after so many writes. */
-static uint64_t soon(unsigned writes)
+/* What a leavable request may take until the wait. */
+static uint64_t allowance(const struct paio_call *call)
 {
-    return SOON + (uint64_t) writes * EACH;
+    return call->code == PAIO_READ ? BEGUN : EACH;
 }
 
 static void lose(struct account *account, uint64_t time)
 {
-    account->credit -= (int32_t) (time < TICK ? time : TICK);
-    if (account->credit < -TICK)
-        account->credit = -TICK;
+    account->credit -= (int32_t) (time < LOST ? time : LOST);
+    if (account->credit < -LOST)
+        account->credit = -LOST;
 }
 
 static void end_habit(struct account *account)
@@ -81,7 +85,14 @@ static bool any_left(void)
 static void begin_anew(void)
 {
     habit.single = NULL;
-    habit.submitted = habit.writes = 0;
+    habit.submitted = 0;
+    habit.allowed = 0;
+}
+
+/* Is something left for longer than it may be until the wait, with that much more? */
+static bool is_late(uint64_t more)
+{
+    return paio_now() - habit.since > SOON + habit.allowed + more;
 }
 
 static void expose(void)
@@ -111,12 +122,13 @@ void paio_habit_broken(void)
         expose();
 }
 
-unsigned paio_habit_expects(void)
+unsigned paio_habit_expects(const struct paio_call *call)
 {
     unsigned expected = 0;
 
-    /* What is left alone is not to wait while there is more to do, nor the others for long. */
-    if (habit.alone.left || (habit.among.left && paio_now() - habit.since > soon(habit.writes + 1)))
+    /* What is left alone is not to wait while there is more to do, nor the others for long, nor writes behind reads. */
+    if (habit.alone.left ||
+        (habit.among.left && (habit.reads != (call->code == PAIO_READ) || is_late(allowance(call)))))
         paio_habit_broken();
     if (!habit.submitted && !any_left() && habit.alone.credit >= ENOUGH)
         expected |= PAIO_WAITS_FOR_IT;
@@ -125,17 +137,20 @@ unsigned paio_habit_expects(void)
     return expected;
 }
 
-void paio_habit_submitted(const struct aiocb *cb, bool awaited, bool leavable)
+void paio_habit_submitted(const struct paio_call *call)
 {
     bool first = !habit.submitted && !any_left();
+    bool among = call->leavable && call->expected & PAIO_WAITS_FOR_ANY;
 
-    habit.single = first ? cb : NULL;
+    habit.single = first ? call->cb : NULL;
+    habit.reads = call->code == PAIO_READ;
     habit.submitted++;
-    habit.writes += leavable;
+    if (call->leavable)
+        habit.allowed += allowance(call);
     if (first)
         habit.since = paio_now();
-    if (awaited)
-        (leavable ? &habit.among : &habit.alone)->left = true;
+    if (call->awaited)
+        (among ? &habit.among : &habit.alone)->left = true;
     else if (any_left())
         paio_habit_broken(); /* with a thread at work for this one there is no wakeup to be saved */
 }
@@ -151,7 +166,7 @@ static bool any_done(const struct aiocb *const list[], int count)
 bool paio_habit_waits(const struct aiocb *const list[], int count)
 {
     bool single = count == 1 && list[0] && list[0] == habit.single, left = any_left();
-    bool writes = habit.writes || habit.among.left;
+    bool among = habit.allowed || habit.among.left;
     uint64_t time;
 
     /* It waits; whether for what it writes alone is seen when that is done. */
@@ -163,14 +178,17 @@ bool paio_habit_waits(const struct aiocb *const list[], int count)
         paio_habit_broken();
         return false;
     }
-    /* There is no wait, and what is left goes on being left. */
-    if (!single && any_done(list, count))
+    /* There is no wait, and what is left goes on being left for a while. */
+    if (!single && any_done(list, count)) {
+        if (left && is_late(0))
+            paio_habit_broken();
         return false;
+    }
     /* Without the time, where it makes no difference. */
-    time = single || writes || left ? paio_now() - habit.since : 0;
-    judge(&habit.alone, single, time, soon(0));
-    if (single || writes)
-        judge(&habit.among, true, time, soon(habit.writes));
+    time = single || among || left ? paio_now() - habit.since : 0;
+    judge(&habit.alone, single, time, SOON);
+    if (single || among)
+        judge(&habit.among, true, time, SOON + habit.allowed);
     begin_anew();
     return left;
 }
@@ -180,16 +198,18 @@ bool paio_habit_grants(uint64_t now)
     return now < habit.granted_until;
 }
 
-void paio_habit_performed(bool writes, bool part)
+void paio_habit_performed(const struct paio_performed *performed)
 {
     uint64_t now;
 
-    if (!writes && !part)
+    if (performed->held_up > PATIENCE)
+        lose(&habit.among, performed->held_up - PATIENCE);
+    if (!performed->writes && !performed->part)
         return;
     now = paio_now();
-    if (writes && habit.among.credit >= ENOUGH)
+    if (performed->writes && habit.among.credit >= ENOUGH)
         habit.granted_until = now + GRANT;
-    if (part) {
+    if (performed->part) {
         habit.among.left = true;
         habit.since = now;
     }

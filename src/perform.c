@@ -20,7 +20,7 @@ enum standing {
 static enum standing standing_of(const struct aiocb *const list[], int count, const struct aiocb **first)
 {
     const struct paio_file *file = NULL, *each;
-    bool exposed = false, of_one = true;
+    bool exposed = false, of_one = true, reads = false, writes = false;
 
     *first = NULL;
     for (int i = 0; i < count; i++) {
@@ -36,13 +36,20 @@ static enum standing standing_of(const struct aiocb *const list[], int count, co
             file = each;
         }
         of_one = of_one && each == file;
+        if (atomic_load_explicit(&request->file_write, memory_order_relaxed))
+            writes = true;
+        else
+            reads = true;
         if (atomic_load_explicit(&request->operation.awaited, memory_order_relaxed))
             continue;
         if (!atomic_load_explicit(&request->operation.exposed, memory_order_relaxed))
             return OTHERS;
         exposed = true;
     }
-    return !*first || (exposed && !of_one) ? OTHERS : exposed ? EXPOSED : LEFT;
+    /* A read may hold up others of its file, but no write, and none of another file, which may be on another device. */
+    if (!*first || (reads && writes) || (!of_one && (exposed || reads)))
+        return OTHERS;
+    return exposed ? EXPOSED : LEFT;
 }
 
 /*
@@ -85,7 +92,7 @@ void paio_dispatch_expose(void)
 struct paio_performed paio_dispatch_perform(const struct aiocb *const list[], int count)
 {
     struct wait wait = { list, count, paio_now(), false };
-    struct paio_performed performed = { false, false };
+    struct paio_performed performed = { 0 };
     struct paio_operation *operation = NULL;
     const struct aiocb *first;
     enum standing standing;
@@ -101,8 +108,12 @@ struct paio_performed paio_dispatch_perform(const struct aiocb *const list[], in
     if (standing == LEFT)
         operation = paio_order_claim(first);
     if (operation) {
+        bool others = count > 1 || atomic_load(&paio_request_of(operation)->cb) != first;
+        bool read = operation->class == PAIO_CLASS_READ;
+
         performed.writes = operation->class == PAIO_CLASS_WRITE;
         performed.part = atomic_load(&operation->engine)->perform(operation, goes_on, &wait);
+        performed.held_up = read && others ? paio_now() - wait.begun : 0;
         look_for_done(&wait);
     }
     if (!wait.done) {

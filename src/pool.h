@@ -96,6 +96,12 @@ void paio_worker_look_for_late(void);
  */
 bool paio_pool_begin(struct paio_worker *worker);
 
+/* A read is begun. Under the lock. */
+void paio_pool_note_read(void);
+
+/* As paio_pool_left_to. Under the lock. */
+bool paio_pool_has_left(pthread_t thread);
+
 /* What the transfer of a sync took, in nanoseconds, on a thread that is still at work. Under the lock. */
 void paio_pool_note_sync(uint64_t took);
 

@@ -6,13 +6,16 @@
 #include "t-syscall.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static _Atomic(t_syscall_watcher *) watching;
+static atomic_bool missing;
 
 /* It passes on six arguments, also where there are fewer. */
 __attribute__((no_sanitize("address", "thread"))) long syscall(long number, ...)
@@ -30,6 +33,10 @@ __attribute__((no_sanitize("address", "thread"))) long syscall(long number, ...)
     for (int i = 0; i < 6; i++)
         arguments[i] = va_arg(list, long);
     va_end(list);
+    if (number == SYS_preadv2 && arguments[5] & RWF_NOWAIT && atomic_load(&missing)) {
+        errno = EAGAIN;
+        return -1;
+    }
     if (watcher)
         watcher(number, false);
     result = next(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
@@ -42,4 +49,10 @@ void t_watch_syscalls(t_syscall_watcher *watcher)
 {
     syscall(SYS_getpid);
     atomic_store(&watching, watcher);
+}
+
+void t_miss_the_page_cache(void)
+{
+    syscall(SYS_getpid);
+    atomic_store(&missing, true);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * For tests that watch the library's system calls: the C library's syscall, through which it makes some, is theirs.
+ * For tests that watch the library's system calls, or change what comes of them: the C library's syscall, through which it
+ * makes some, is theirs.
  */
 #ifndef T_SYSCALL_H
 #define T_SYSCALL_H
@@ -12,5 +13,11 @@ typedef void t_syscall_watcher(long number, bool over);
 
 /* From now on. Not async-signal-safe; syscall stays so. */
 void t_watch_syscalls(t_syscall_watcher *watcher);
+
+/*
+ * From now on preadv2 with RWF_NOWAIT finds nothing, as if no page were cached, and the device had begun to read it.
+ * Whoever reads in another way has it at once.
+ */
+void t_miss_the_page_cache(void);
 
 #endif
