@@ -70,8 +70,8 @@ void paio_line_tick(struct paio_line *line);
 
 /*
  * Begins an operation that is set aside; where one of a flow is begun at a time, in their order, the first of its
- * flow that is, else the first that is left to the same thread, if it is soon found. NULL: it is not set aside, or a thread has, or will have, others of the flow; then paio_line_expose
- * is due.
+ * flow that is, else the first that is left to the same thread, if it is soon found. NULL: it is not set aside, or a
+ * thread has, or will have, others of the flow; then paio_line_expose is due.
  */
 struct paio_operation *paio_line_claim(struct paio_line *line, struct paio_operation *operation);
 

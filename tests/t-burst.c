@@ -43,11 +43,6 @@ void t_assert_burst_done(struct t_burst *one)
         t_assert_done(&one->cb[i], sizeof(t_record));
 }
 
-void t_until_published(const struct aiocb *one)
-{
-    t_until(__atomic_load_n(&one->__error_code, __ATOMIC_ACQUIRE) != EINPROGRESS);
-}
-
 t_record t_records_in(int log)
 {
     off_t end = lseek(log, 0, SEEK_END);

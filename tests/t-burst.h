@@ -28,9 +28,6 @@ void t_wait_for_burst(const struct t_burst *one);
 
 void t_assert_burst_done(struct t_burst *one);
 
-/* Without a call that could help it on. */
-void t_until_published(const struct aiocb *one);
-
 t_record t_records_in(int log);
 t_record t_record_at(int log, t_record place);
 

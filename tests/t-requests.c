@@ -54,6 +54,11 @@ void t_wait(const struct aiocb *cb)
     }
 }
 
+void t_until_published(const struct aiocb *one)
+{
+    t_until(__atomic_load_n(&one->__error_code, __ATOMIC_ACQUIRE) != EINPROGRESS);
+}
+
 void t_wait_done(struct aiocb *cb, ssize_t result)
 {
     t_wait(cb);

@@ -186,6 +186,9 @@ int t_start_pending(struct aiocb *pending);
 /* Completes that read. */
 void t_finish_pending(int out, struct aiocb *pending);
 
+/* Until the request is done, without a call that could help it, or others, on. */
+void t_until_published(const struct aiocb *one);
+
 /* Waits in aio_suspend until the request is done, whatever its result. */
 void t_wait(const struct aiocb *cb);
 

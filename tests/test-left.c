@@ -16,18 +16,12 @@ enum { BLOCK = T_BLOCK, SOME = 20 };
 static struct aiocb cb, other;
 static unsigned char buf[BLOCK];
 
-/* Without a call that could help it on. */
-static void until_published(const struct aiocb *one)
-{
-    t_until(__atomic_load_n(&one->__error_code, __ATOMIC_ACQUIRE) != EINPROGRESS);
-}
-
 START_TEST(what_is_left_is_done_without_another_call)
 {
     int fd = t_slow_to_write();
 
     t_leave_write(&cb, fd, buf, BLOCK);
-    until_published(&cb);
+    t_until_published(&cb);
     t_assert_done(&cb, BLOCK);
     t_assert_written(fd, BLOCK);
 }
@@ -111,7 +105,7 @@ START_TEST(sync_comes_after_what_is_left)
     t_fill(buf, BLOCK, BLOCK);
     t_submit_write(&cb, fd, buf, BLOCK, BLOCK);
     t_submit_sync(&other, fd, O_DSYNC);
-    until_published(&other);
+    t_until_published(&other);
     t_assert_done(&cb, BLOCK);
     t_assert_done(&other, 0);
 }
@@ -139,7 +133,7 @@ START_TEST(what_is_left_can_be_canceled)
     }
     /* The pool's queue is as it should be: it does the next one. */
     t_submit_write(&cb, fd, buf, BLOCK, 0);
-    until_published(&cb);
+    t_until_published(&cb);
     t_assert_done(&cb, BLOCK);
 }
 END_TEST
@@ -152,7 +146,7 @@ START_TEST(close_cancels_what_is_left)
     ck_assert_int_eq(pwrite(fd, buf, BLOCK, BLOCK), BLOCK);
     t_leave_write(&cb, fd, buf, BLOCK);
     ck_assert_int_eq(close(fd), 0);
-    until_published(&cb);
+    t_until_published(&cb);
     error = aio_error(&cb);
     if (error == 0) /* the tick came first */
         t_assert_written(copy, BLOCK);

@@ -42,12 +42,6 @@ static void wait_reads(void)
     memset(blocks, 0, SIZE);
 }
 
-/* Without aio_error or aio_suspend, which would see to other requests too. */
-static void until_published(const struct aiocb *one)
-{
-    t_until(__atomic_load_n(&one->__error_code, __ATOMIC_ACQUIRE) != EINPROGRESS);
-}
-
 START_TEST(what_the_kernel_refuses_in_the_middle_is_done)
 {
     int cold = t_cold_file(SIZE);
@@ -59,7 +53,7 @@ START_TEST(what_the_kernel_refuses_in_the_middle_is_done)
     submit_reads(0, MANY / 2);
     t_forbid(SYS_io_submit, ENOMEM);
     submit_reads(MANY / 2, MANY / 2);
-    until_published(&cbs[MANY - 1]);
+    t_until_published(&cbs[MANY - 1]);
     wait_reads();
 }
 END_TEST
@@ -72,7 +66,7 @@ START_TEST(sync_waits_for_all_that_were_submitted_before)
         for (int i = 0; i < MANY; i++)
             t_submit_write(&cbs[i], fd, blocks + i * BLOCK, BLOCK, i * BLOCK);
         t_submit_sync(&sync_cb, fd, O_DSYNC);
-        until_published(&sync_cb);
+        t_until_published(&sync_cb);
         for (int i = 0; i < MANY; i++)
             ck_assert_int_eq(__atomic_load_n(&cbs[i].__error_code, __ATOMIC_ACQUIRE), 0);
         t_assert_done(&sync_cb, 0);
