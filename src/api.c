@@ -35,19 +35,14 @@ static int answer(int error)
     return -1;
 }
 
-static int submit(struct aiocb *cb, enum paio_code code)
+/* Makes a request of what could not be done in the caller. */
+static PAIO_APART int accept_rest(struct aiocb *cb, enum paio_code code, size_t done, uint32_t process)
 {
-    struct paio_call call = { .cb = cb, .code = code, .event = &cb->aio_sigevent };
+    struct paio_call call = { .cb = cb, .code = code, .process = process };
     struct paio_batch batch;
-    size_t done = 0;
     struct paio_signals saved;
-    int error;
+    int error = 0;
 
-    paio_process_start();
-    call.process = paio_process_started();
-    error = paio_submit_check(&call);
-    if (error || paio_submit_inline(&call, &done, &error))
-        return answer(error);
     call.expected = paio_habit_expects(&call);
     paio_choose_look(&call, done);
     if (!paio_dispatch_quick(&call, done)) {
@@ -62,6 +57,20 @@ static int submit(struct aiocb *cb, enum paio_code code)
     }
     if (!error)
         paio_habit_submitted(&call);
+    return error;
+}
+
+static int submit(struct aiocb *cb, enum paio_code code)
+{
+    uint32_t process;
+    size_t done = 0;
+    int error;
+
+    paio_process_start();
+    process = paio_process_started();
+    error = paio_submit_check(cb, code);
+    if (!error && !paio_submit_inline(cb, code, &done, &error))
+        error = accept_rest(cb, code, done, process);
     return answer(error);
 }
 
@@ -84,17 +93,21 @@ PAIO_EXPORT int aio_fsync(int operation, struct aiocb *cb)
     return submit(cb, operation == O_SYNC ? PAIO_FSYNC : PAIO_FDATASYNC);
 }
 
-PAIO_EXPORT int aio_error(const struct aiocb *cb)
+static PAIO_APART void reap(void)
 {
     struct paio_signals saved;
 
-    if (paio_in_progress(cb) && paio_process_started() && paio_kernel_ready()) {
-        paio_signals_block(&saved);
-        paio_kernel_reap();
-        if (paio_dispatch_urgent())
-            paio_completion_prompt();
-        paio_signals_restore(&saved);
-    }
+    paio_signals_block(&saved);
+    paio_kernel_reap();
+    if (paio_dispatch_urgent())
+        paio_completion_prompt();
+    paio_signals_restore(&saved);
+}
+
+PAIO_EXPORT int aio_error(const struct aiocb *cb)
+{
+    if (paio_in_progress(cb) && paio_process_started() && paio_kernel_ready())
+        reap();
     return paio_status_error(atomic_load_explicit(paio_status(cb), memory_order_acquire));
 }
 

@@ -21,6 +21,9 @@
 
 #define PAIO_EXPORT __attribute__((visibility("default")))
 
+/* Not part of the function that calls it, by which every request comes: the registers that it needs are saved in it only. */
+#define PAIO_APART __attribute__((noinline))
+
 /* Most that one read(2) or write(2) transfers (MAX_RW_COUNT of the kernel). */
 #define PAIO_TRANSFER_MAX ((size_t) 0x7ffff000)
 

@@ -17,7 +17,13 @@
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 
-enum { LEAF = 64, MIDDLE = 16384, TOP = 2048, REFRESH = 64, CHUNK = 65536 };
+enum { LEAF = 64, MIDDLE = 16384, TOP = 2048, CHUNK = 65536 };
+
+/*
+ * So often is used what is remembered of a descriptor before its flags are asked for again, and before everything is, which
+ * takes seven times as long.
+ */
+enum { GLANCE = 64, REFRESH = 512 };
 
 typedef _Atomic(void *) node;
 
@@ -51,12 +57,17 @@ void *paio_permanent(size_t size)
     return memory;
 }
 
-/* What *slot points to, made of size bytes if nothing is there and create says so. */
-static void *follow(node *slot, size_t size, bool create)
+static void *follow(node *slot)
 {
-    void *memory = atomic_load_explicit(slot, memory_order_acquire), *fresh;
+    return atomic_load_explicit(slot, memory_order_acquire);
+}
 
-    if (memory || !create)
+/* What *slot points to, made of size bytes if nothing is there. */
+static void *follow_or_make(node *slot, size_t size)
+{
+    void *memory = follow(slot), *fresh;
+
+    if (memory)
         return memory;
     fresh = permanent(size);
     if (!fresh)
@@ -67,29 +78,30 @@ static void *follow(node *slot, size_t size, bool create)
     return memory;
 }
 
-static struct paio_descriptor *descend(int fd, bool create)
+struct paio_descriptor *paio_descriptor_find(int fd)
 {
     unsigned number = (unsigned) fd;
-    node *middle;
-    struct paio_descriptor *leaf;
+    node *middle = fd < 0 ? NULL : follow(&root[number / LEAF / MIDDLE]);
+    struct paio_descriptor *leaf = middle ? follow(&middle[number / LEAF % MIDDLE]) : NULL;
 
-    if (fd < 0)
-        return NULL;
-    middle = follow(&root[number / LEAF / MIDDLE], MIDDLE * sizeof *middle, create);
-    if (!middle)
-        return NULL;
-    leaf = follow(&middle[number / LEAF % MIDDLE], LEAF * sizeof *leaf, create);
     return leaf ? &leaf[number % LEAF] : NULL;
+}
+
+static PAIO_APART struct paio_descriptor *make(int fd)
+{
+    unsigned number = (unsigned) fd;
+    node *middle = follow_or_make(&root[number / LEAF / MIDDLE], MIDDLE * sizeof *middle);
+
+    if (middle)
+        follow_or_make(&middle[number / LEAF % MIDDLE], LEAF * sizeof(struct paio_descriptor));
+    return paio_descriptor_find(fd);
 }
 
 struct paio_descriptor *paio_descriptor_get(int fd)
 {
-    return descend(fd, true);
-}
+    struct paio_descriptor *descriptor = paio_descriptor_find(fd);
 
-struct paio_descriptor *paio_descriptor_find(int fd)
-{
-    return descend(fd, false);
+    return descriptor || fd < 0 ? descriptor : make(fd);
 }
 
 int paio_descriptor_next(int fd)
@@ -276,16 +288,28 @@ static uint32_t refresh(struct paio_descriptor *descriptor, int fd)
     return bits;
 }
 
+/* By its flags, is it still the regular file that is not O_DIRECT, or nothing of the kind? */
+static bool is_direct_as_before(int fd, uint32_t bits)
+{
+    int saved = errno, flags = fcntl(fd, F_GETFL);
+
+    errno = saved;
+    return flags >= 0 && !(flags & O_DIRECT) == !!(bits & PAIO_BUFFERED);
+}
+
+static PAIO_APART uint32_t recall_anew(struct paio_descriptor *descriptor, int fd, uint32_t bits, uint32_t uses)
+{
+    return bits && uses < REFRESH && is_direct_as_before(fd, bits) ? bits : refresh(descriptor, fd);
+}
+
 uint32_t paio_descriptor_recall(struct paio_descriptor *descriptor, int fd)
 {
     uint32_t bits = atomic_load_explicit(&descriptor->memory, memory_order_relaxed);
-    uint32_t uses = atomic_load_explicit(&descriptor->uses, memory_order_relaxed);
+    uint32_t uses = atomic_load_explicit(&descriptor->uses, memory_order_relaxed) + 1;
 
-    if (!bits || uses >= REFRESH)
-        return refresh(descriptor, fd);
     /* Not an atomic increment: a count lost to another thread delays the refresh by one. */
-    atomic_store_explicit(&descriptor->uses, uses + 1, memory_order_relaxed);
-    return bits;
+    atomic_store_explicit(&descriptor->uses, uses, memory_order_relaxed);
+    return bits && uses % GLANCE ? bits : recall_anew(descriptor, fd, bits, uses);
 }
 
 void paio_descriptor_learn(struct paio_descriptor *descriptor, uint32_t bit)

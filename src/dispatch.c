@@ -41,9 +41,9 @@ static void fill(struct paio_request *request, const struct paio_call *call, siz
     atomic_store_explicit(&operation->exposed, false, memory_order_relaxed);
     operation->waiter = pthread_self();
     operation->by_waiter = false;
-    operation->prompt = call->group || call->event->sigev_notify != SIGEV_NONE;
+    operation->prompt = call->group || call->cb->aio_sigevent.sigev_notify != SIGEV_NONE;
     request->group = call->group;
-    request->notice.event = *call->event;
+    request->notice.event = cb->aio_sigevent;
     request->accepted = paio_stats_accepted();
     request->appends = call->code == PAIO_WRITE && look->flags & O_APPEND;
     atomic_store_explicit(&request->file_write,
@@ -236,7 +236,7 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
     struct paio_file *file;
 
     if (call->objection)
-        return paio_finish_in_caller(call, call->objection, paio_stats_accepted());
+        return paio_finish_in_caller(call->cb, call->code, call->objection, paio_stats_accepted());
     request = paio_request_allocate(call->cb);
     if (!request)
         return -EAGAIN;
@@ -261,7 +261,7 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
 static bool is_plain(const struct paio_call *call)
 {
     return !call->objection && call->code <= PAIO_WRITE && (!call->awaited || call->leavable) &&
-           call->look.kind == PAIO_KIND_REGULAR && call->event->sigev_notify != SIGEV_THREAD &&
+           call->look.kind == PAIO_KIND_REGULAR && call->cb->aio_sigevent.sigev_notify != SIGEV_THREAD &&
            !paio_settings.descriptor_order &&
            (call->engine == &paio_engine_kernel || paio_inline_begun(call) ||
             (call->code == PAIO_WRITE &&

@@ -39,7 +39,6 @@ static inline void paio_batch_init(struct paio_batch *batch)
 struct paio_call {
     struct aiocb *cb;
     enum paio_code code;
-    const struct sigevent *event; /* copied */
     uint32_t process;             /* paio_process_started, as the call began */
     struct paio_request *group;   /* list I/O group that is to be told, or NULL */
     struct paio_descriptor *descriptor;
@@ -111,7 +110,7 @@ void paio_finish_now(struct paio_operation *operation, ssize_t result);
  * Publishes the result of a request that was never in flight, began at that time of the
  * statistics, and notifies. -EAGAIN if it cannot be notified; then it is not published.
  */
-int paio_finish_in_caller(const struct paio_call *call, ssize_t result, uint64_t began);
+int paio_finish_in_caller(struct aiocb *cb, enum paio_code code, ssize_t result, uint64_t began);
 
 /* Forgets what is settled. For start-up and a forked child, while there is one thread. */
 void paio_finish_reset(void);

@@ -110,7 +110,7 @@ int paio_descriptor_look(int fd, struct paio_look *look);
 int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, bool write,
                                struct paio_look *look);
 
-/* The bits remembered of fd, asked anew every 64th time. 0: fd is not open. */
+/* The bits remembered of fd: its flags are asked for anew every 64th time, the rest every 512th. 0: fd is not open. */
 uint32_t paio_descriptor_recall(struct paio_descriptor *descriptor, int fd);
 
 /* Remembers one bit more. */

@@ -221,15 +221,15 @@ unsigned paio_dispatch_reap(void)
 
 /* Publishes what nobody waits for yet. gcc takes the probe for a lot of code: hence the attribute. */
 static inline __attribute__((always_inline)) void
-publish_fresh(const struct paio_call *call, ssize_t result, uint64_t began)
+publish_fresh(struct aiocb *cb, enum paio_code code, ssize_t result, uint64_t began)
 {
     uint64_t error = result < 0 ? (uint64_t) (uint32_t) -result : 0;
 
-    paio_stats_done(call->code, PAIO_WAY_INLINE, began);
-    PAIO_PROBE_COMPLETE(call->cb, call->code, call->cb->aio_fildes, result, PAIO_WAY_INLINE);
-    call->cb->__return_value = result < 0 ? -1 : result;
+    paio_stats_done(code, PAIO_WAY_INLINE, began);
+    PAIO_PROBE_COMPLETE(cb, code, cb->aio_fildes, result, PAIO_WAY_INLINE);
+    cb->__return_value = result < 0 ? -1 : result;
     /* Release: pairs with the acquire of aio_error in whichever thread calls it. */
-    atomic_store_explicit(paio_status(call->cb), error, memory_order_release);
+    atomic_store_explicit(paio_status(cb), error, memory_order_release);
 }
 
 /* A notice of event that stands alone, or NULL. */
@@ -246,22 +246,18 @@ static struct paio_notice *make_notice(const struct sigevent *event)
     return &carrier->notice;
 }
 
-int paio_finish_in_caller(const struct paio_call *call, ssize_t result, uint64_t began)
+/* Publishes it likewise, and tells. */
+static PAIO_APART int finish_and_notify(struct aiocb *cb, enum paio_code code, ssize_t result, uint64_t began)
 {
     const struct timespec pause = { .tv_nsec = 1000000 };
-    bool published = call->event->sigev_notify != SIGEV_THREAD;
+    bool published = cb->aio_sigevent.sigev_notify != SIGEV_THREAD;
     struct paio_notice *notice;
     struct paio_signals saved;
-    struct sigevent event;
+    /* The control block is the caller's once published. */
+    struct sigevent event = cb->aio_sigevent;
 
-    if (call->event->sigev_notify == SIGEV_NONE) {
-        publish_fresh(call, result, began);
-        return 0;
-    }
-    /* The caller's sigevent is in the control block, which is the caller's once published. */
-    event = *call->event;
     if (published) {
-        publish_fresh(call, result, began);
+        publish_fresh(cb, code, result, began);
         if (paio_notify_at_once(&event))
             return 0;
     }
@@ -275,11 +271,19 @@ int paio_finish_in_caller(const struct paio_call *call, ssize_t result, uint64_t
         notice = make_notice(&event);
     }
     if (notice && !published)
-        publish_fresh(call, result, began);
+        publish_fresh(cb, code, result, began);
     if (notice)
         paio_notify(notice);
     paio_signals_restore(&saved);
     return notice || published ? 0 : -EAGAIN;
+}
+
+int paio_finish_in_caller(struct aiocb *cb, enum paio_code code, ssize_t result, uint64_t began)
+{
+    if (cb->aio_sigevent.sigev_notify != SIGEV_NONE)
+        return finish_and_notify(cb, code, result, began);
+    publish_fresh(cb, code, result, began);
+    return 0;
 }
 
 /* Completes what was taken back. True: there was something. */

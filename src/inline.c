@@ -34,25 +34,33 @@ static ssize_t write_at(int fd, const void *buffer, size_t length, off_t offset,
                  : syscall(SYS_pwrite64, fd, buffer, length, offset);
 }
 
+static PAIO_APART ssize_t read_rest(const struct aiocb *cb, size_t length, int flags, size_t *done)
+{
+    char *buffer = (char *) (uintptr_t) cb->aio_buf;
+    ssize_t n = read_at(cb->aio_fildes, buffer + *done, length - *done,
+                        cb->aio_offset + (off_t) *done, flags);
+
+    if (n < 0)
+        return -errno;
+    *done += (size_t) n;
+    return n == 0 || *done == length ? (ssize_t) *done : -EAGAIN;
+}
+
 /*
  * Reads what the page cache has, in one or two calls: a short first one may be the end of the
  * file or of what is cached, and the second tells. Bytes, or -EAGAIN with *done bytes read,
  * or another error, which the slower way will find out for itself.
  */
-static ssize_t read_cached(const struct aiocb *cb, size_t length, int flags, size_t *done)
+static inline ssize_t read_cached(const struct aiocb *cb, size_t length, int flags, size_t *done)
 {
-    char *buffer = (char *) (uintptr_t) cb->aio_buf;
-    ssize_t n = read_at(cb->aio_fildes, buffer, length, cb->aio_offset, flags);
+    ssize_t n = read_at(cb->aio_fildes, (void *) cb->aio_buf, length, cb->aio_offset, flags);
 
-    if (n <= 0 || (size_t) n == length)
-        return n < 0 ? -errno : n;
-    *done = (size_t) n;
-    n = read_at(cb->aio_fildes, buffer + *done, length - *done,
-                cb->aio_offset + (off_t) *done, flags);
     if (n < 0)
         return -errno;
-    *done += (size_t) n;
-    return n == 0 || *done == length ? (ssize_t) *done : -EAGAIN;
+    if (n == 0 || (size_t) n == length)
+        return n;
+    *done = (size_t) n;
+    return read_rest(cb, length, flags, done);
 }
 
 /*
@@ -154,17 +162,15 @@ static ssize_t try_write(struct paio_descriptor *descriptor, const struct aiocb 
     return memory & PAIO_LOCAL && paio_habit_grants(now) ? write_cached(cb, 0, now, done) : -EAGAIN;
 }
 
-ssize_t paio_inline(const struct paio_call *call, size_t *done)
+ssize_t paio_inline(const struct aiocb *cb, enum paio_code code, size_t *done)
 {
-    const struct aiocb *cb = call->cb;
     struct paio_descriptor *descriptor = paio_descriptor_get(cb->aio_fildes);
-    bool read = call->code == PAIO_READ;
+    bool read = code == PAIO_READ;
     uint32_t memory;
     int saved = errno;
     ssize_t n;
 
-    if (!descriptor || cb->aio_offset < 0 || call->code > PAIO_WRITE ||
-        paio_settings.descriptor_order)
+    if (!descriptor || cb->aio_offset < 0 || code > PAIO_WRITE || paio_settings.descriptor_order)
         return -EAGAIN;
     /* A write must not overtake another on the descriptor. */
     if (!read && atomic_load(&descriptor->requests))

@@ -15,7 +15,7 @@ enum { PAIO_INLINE_MAX = 65536 };
  * write that is granted to the caller (habit.h): bytes, or -EAGAIN, and *done bytes have been transferred
  * already. Says nothing to anyone. Takes no lock. Leaves errno alone.
  */
-ssize_t paio_inline(const struct paio_call *call, size_t *done);
+ssize_t paio_inline(const struct aiocb *cb, enum paio_code code, size_t *done);
 
 /*
  * Has paio_inline, which could not do the call, had the device begin with it? The page cache was asked for

@@ -57,19 +57,29 @@ static bool in_company(const struct aiocb *cb)
     return descriptor && atomic_load(&descriptor->requests);
 }
 
+/* Makes a request of what could not be done in the caller. */
+static int accept_rest(struct listing *listing, struct aiocb *cb, enum paio_code code, size_t done)
+{
+    struct paio_call call = { .cb = cb, .code = code, .group = listing->group };
+
+    enter(listing);
+    if (listing->awaited && !in_company(cb))
+        call.expected = PAIO_WAITS;
+    paio_choose_look(&call, done);
+    return paio_dispatch_accept(&call, done, &listing->batch);
+}
+
 static void submit_entry(struct listing *listing, struct aiocb *cb)
 {
-    struct paio_call call = { .cb = cb, .event = &cb->aio_sigevent, .group = listing->group,
-                              .expected = listing->awaited ? PAIO_WAITS : 0 };
-    int error;
+    enum paio_code code = cb->aio_lio_opcode == LIO_READ ? PAIO_READ : PAIO_WRITE;
     size_t done = 0;
+    int error;
 
-    call.code = cb->aio_lio_opcode == LIO_READ ? PAIO_READ : PAIO_WRITE;
     if (cb->aio_lio_opcode != LIO_READ && cb->aio_lio_opcode != LIO_WRITE) {
         reject(cb, -EINVAL);
         return;
     }
-    error = paio_submit_check(&call);
+    error = paio_submit_check(cb, code);
     if (error) {
         /* A control block in flight is its first request's. */
         if (!paio_in_progress(cb) || !paio_request_find(cb))
@@ -78,13 +88,8 @@ static void submit_entry(struct listing *listing, struct aiocb *cb)
     }
     if (cb->aio_sigevent.sigev_notify != SIGEV_NONE)
         enter(listing);
-    if (!paio_submit_inline(&call, &done, &error)) {
-        enter(listing);
-        if (in_company(cb))
-            call.expected = 0;
-        paio_choose_look(&call, done);
-        error = paio_dispatch_accept(&call, done, &listing->batch);
-    }
+    if (!paio_submit_inline(cb, code, &done, &error))
+        error = accept_rest(listing, cb, code, done);
     if (error) {
         listing->short_of_resources = true;
         reject(cb, error);

@@ -16,12 +16,11 @@
  * Objections that the call itself reports: -EINVAL for a priority out of range, or for a control
  * block that is in flight.
  */
-static inline int paio_submit_check(const struct paio_call *call)
+static inline int paio_submit_check(const struct aiocb *cb, enum paio_code code)
 {
     enum { PRIORITY_MAX = 20 }; /* AIO_PRIO_DELTA_MAX of glibc */
-    const struct aiocb *cb = call->cb;
 
-    if (call->code <= PAIO_WRITE && (cb->aio_reqprio < 0 || cb->aio_reqprio > PRIORITY_MAX))
+    if (code <= PAIO_WRITE && (cb->aio_reqprio < 0 || cb->aio_reqprio > PRIORITY_MAX))
         return -EINVAL;
     return paio_in_progress(cb) && paio_request_find(cb) ? -EINVAL : 0;
 }
@@ -30,16 +29,16 @@ static inline int paio_submit_check(const struct paio_call *call)
  * Serves the call in the caller: true, and *error is 0 or -EAGAIN (it cannot be notified).
  * False: it has to be accepted, with *done bytes transferred already.
  */
-static inline bool paio_submit_inline(const struct paio_call *call, size_t *done, int *error)
+static inline bool paio_submit_inline(struct aiocb *cb, enum paio_code code, size_t *done, int *error)
 {
     uint64_t began = paio_stats_accepted();
     ssize_t n;
 
-    PAIO_PROBE_SUBMIT(call->cb, call->code);
-    n = paio_inline(call, done);
+    PAIO_PROBE_SUBMIT(cb, code);
+    n = paio_inline(cb, code, done);
     if (n < 0)
         return false;
-    *error = paio_finish_in_caller(call, n, began);
+    *error = paio_finish_in_caller(cb, code, n, began);
     return true;
 }
 
