@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Signal handlers that run wherever a timer finds a program that submits: they use the descriptor for something
- * else, jump, or end the process. (test-interrupted.c has the moments beside the kernel's call, test-stepped.c
- * every instruction.)
+ * else, jump, or end the process. (test-interrupted.c and test-broken-off.c have the moments beside the kernel's
+ * call, test-stepped.c every instruction.)
  */
 #include "t.h"
 
