@@ -24,17 +24,7 @@ void t_submit_burst(struct t_burst *one, int log, t_record first)
 
 void t_wait_for_burst(const struct t_burst *one)
 {
-    for (;;) {
-        const struct aiocb *list[T_BURST];
-        int count = 0;
-
-        for (unsigned i = 0; i < T_BURST; i++)
-            if (aio_error(&one->cb[i]) == EINPROGRESS)
-                list[count++] = &one->cb[i];
-        if (!count)
-            return;
-        ck_assert_int_eq(aio_suspend(list, count, NULL), 0);
-    }
+    t_wait_for_any_of(one->cb, T_BURST);
 }
 
 void t_assert_burst_done(struct t_burst *one)

@@ -18,6 +18,22 @@ void t_at_once(const struct aiocb *cb)
     ck_assert_int_eq(aio_suspend(list, 1, NULL), 0);
 }
 
+void t_wait_for_any_of(const struct aiocb *cbs, unsigned count)
+{
+    const struct aiocb *list[T_HABIT_MANY];
+    int left;
+
+    ck_assert_uint_le(count, T_HABIT_MANY);
+    do {
+        left = 0;
+        for (unsigned i = 0; i < count; i++)
+            if (aio_error(&cbs[i]) == EINPROGRESS)
+                list[left++] = &cbs[i];
+        if (left)
+            ck_assert_int_eq(aio_suspend(list, left, NULL), 0);
+    } while (left);
+}
+
 void t_write_at_once(struct aiocb *cb, int fd, const void *block, off_t place)
 {
     t_submit_write(cb, fd, block, T_BLOCK, place);

@@ -16,6 +16,10 @@ int t_slow_to_write(void);
 /* Waits for the request in the way that makes the habit. */
 void t_at_once(const struct aiocb *cb);
 
+/* The same for any of those in progress, as often as it takes until none is; at most T_HABIT_MANY. */
+enum { T_HABIT_MANY = 8 };
+void t_wait_for_any_of(const struct aiocb *cbs, unsigned count);
+
 /* Writes T_BLOCK bytes, waits at once, and asserts that they are written. */
 void t_write_at_once(struct aiocb *cb, int fd, const void *block, off_t place);
 

@@ -24,17 +24,7 @@ void t_submit_reads(struct t_reads *reads, int fd)
 
 void t_wait_for_reads(const struct t_reads *reads)
 {
-    for (;;) {
-        const struct aiocb *list[T_READS];
-        int count = 0;
-
-        for (unsigned i = 0; i < T_READS; i++)
-            if (aio_error(&reads->cb[i]) == EINPROGRESS)
-                list[count++] = &reads->cb[i];
-        if (!count)
-            return;
-        ck_assert_int_eq(aio_suspend(list, count, NULL), 0);
-    }
+    t_wait_for_any_of(reads->cb, T_READS);
 }
 
 void t_assert_read(struct t_reads *reads, unsigned i)
