@@ -223,17 +223,23 @@ static void leave_lead(void *argument)
         paio_kernel_kick();
 }
 
+/* Nobody kicks the leader for what was there before it was one. */
+static int sleep_as_leader(const struct aiocb *const list[], int count, const struct timespec *deadline)
+{
+    const struct aiocb *done;
+
+    return some_done(list, count, &done) || paio_kernel_ready() ? 0 : paio_kernel_wait(deadline);
+}
+
 static int lead(const struct aiocb *const list[], int count, uint64_t mine,
                 const struct timespec *deadline)
 {
     struct sleeper sleeper = { mine, paio_process_started() };
-    const struct aiocb *done;
-    int result = 0;
+    int result;
 
     atomic_fetch_add(&asleep, 1);
     pthread_cleanup_push(leave_lead, &sleeper);
-    if (!some_done(list, count, &done) && !paio_kernel_ready())
-        result = paio_kernel_wait(deadline);
+    result = sleep_as_leader(list, count, deadline);
     pthread_cleanup_pop(1);
     return result;
 }

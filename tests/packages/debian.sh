@@ -14,6 +14,7 @@ test_debian() {
     ok "the packages have the files that debian.files lists" same "$here/debian.files" "$work/debian.files"
     ok "debug symbols are found by the build ID" debug_symbols
     ok "all hardening is in the program" hardened
+    ok "the library needs libaio and the C library, nothing else" needs_little
     ok "the symbols file has just what the library exports" symbols_listed
     ok "lintian: neither error nor warning" lintian_clean
 }
@@ -71,6 +72,14 @@ hardened() {
         readelf -dW "$program" | grep -q 'FLAGS.*BIND_NOW\|FLAGS_1.*NOW' &&
         readelf -lW "$program" | grep -q GNU_RELRO &&
         readelf -sW "$program" | grep -q '__[a-z]*_chk\|__stack_chk_fail'
+}
+
+needs_little() {
+    unpacked || return 1
+    readelf -dW "$work"/unpacked/usr/lib/*/libposix-aio.so.1 | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
+        grep -v '^lib\(aio\|c\)[.]so[.]' >"$work/needed" || return 0
+    say "  needed: $(tr '\n' ' ' <"$work/needed")"
+    return 1
 }
 
 symbols_listed() {
