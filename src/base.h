@@ -21,7 +21,7 @@
 
 #define PAIO_EXPORT __attribute__((visibility("default")))
 
-/* Not part of the function that calls it, by which every request comes: the registers that it needs are saved in it only. */
+/* Out of line: rarely needed in a function by which every request comes, and which need not save registers for it then. */
 #define PAIO_APART __attribute__((noinline))
 
 /* Most that one read(2) or write(2) transfers (MAX_RW_COUNT of the kernel). */

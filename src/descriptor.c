@@ -20,10 +20,11 @@
 enum { LEAF = 64, MIDDLE = 16384, TOP = 2048, CHUNK = 65536 };
 
 /*
- * So often is used what is remembered of a descriptor before its flags are asked for again, and before everything is, which
- * takes seven times as long.
+ * What is remembered of a descriptor is asked for anew when it has been used OFTEN and is OLD (nanoseconds). To ask takes
+ * longer than to read what is cached, so fast reads are to share it. Reads that wait in the caller, since what is remembered
+ * is wrong, soon are as old; and where there are many descriptors, each seldom used, all would be old each time.
  */
-enum { GLANCE = 64, REFRESH = 512 };
+enum { OFTEN = 64, OLD = 10000000 };
 
 typedef _Atomic(void *) node;
 
@@ -267,7 +268,7 @@ static uint32_t bits_of_filesystem(int fd)
     }
 }
 
-static uint32_t refresh(struct paio_descriptor *descriptor, int fd)
+static uint32_t refresh(struct paio_descriptor *descriptor, int fd, uint64_t now)
 {
     uint32_t bits = PAIO_KNOWN;
     struct paio_look look;
@@ -284,22 +285,16 @@ static uint32_t refresh(struct paio_descriptor *descriptor, int fd)
     }
     errno = saved;
     atomic_store_explicit(&descriptor->memory, bits, memory_order_relaxed);
-    atomic_store_explicit(&descriptor->uses, 0, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->refreshed, now, memory_order_relaxed);
     return bits;
 }
 
-/* By its flags, is it still the regular file that is not O_DIRECT, or nothing of the kind? */
-static bool is_direct_as_before(int fd, uint32_t bits)
+static PAIO_APART uint32_t recall_anew(struct paio_descriptor *descriptor, int fd, uint32_t bits)
 {
-    int saved = errno, flags = fcntl(fd, F_GETFL);
+    uint64_t refreshed = atomic_load_explicit(&descriptor->refreshed, memory_order_relaxed);
+    uint64_t now = paio_now();
 
-    errno = saved;
-    return flags >= 0 && !(flags & O_DIRECT) == !!(bits & PAIO_BUFFERED);
-}
-
-static PAIO_APART uint32_t recall_anew(struct paio_descriptor *descriptor, int fd, uint32_t bits, uint32_t uses)
-{
-    return bits && uses < REFRESH && is_direct_as_before(fd, bits) ? bits : refresh(descriptor, fd);
+    return bits && now - refreshed < OLD ? bits : refresh(descriptor, fd, now);
 }
 
 uint32_t paio_descriptor_recall(struct paio_descriptor *descriptor, int fd)
@@ -307,9 +302,9 @@ uint32_t paio_descriptor_recall(struct paio_descriptor *descriptor, int fd)
     uint32_t bits = atomic_load_explicit(&descriptor->memory, memory_order_relaxed);
     uint32_t uses = atomic_load_explicit(&descriptor->uses, memory_order_relaxed) + 1;
 
-    /* Not an atomic increment: a count lost to another thread delays the refresh by one. */
+    /* Not an atomic increment: what is lost to another thread delays the refresh. */
     atomic_store_explicit(&descriptor->uses, uses, memory_order_relaxed);
-    return bits && uses % GLANCE ? bits : recall_anew(descriptor, fd, bits, uses);
+    return bits && uses % OFTEN ? bits : recall_anew(descriptor, fd, bits);
 }
 
 void paio_descriptor_learn(struct paio_descriptor *descriptor, uint32_t bit)

@@ -47,9 +47,10 @@ struct paio_stream;
  */
 struct paio_descriptor {
     _Atomic uint32_t memory;   /* PAIO_KNOWN, … */
-    _Atomic uint32_t uses;     /* reads since memory was refreshed */
+    _Atomic uint32_t uses;     /* of memory */
     _Atomic uint32_t requests; /* accepted, result not published: close looks at it */
     _Atomic uint32_t epoch;    /* changes when the number comes to stand for another file */
+    _Atomic uint64_t refreshed; /* when memory was, by paio_now */
     struct {
         _Atomic uint32_t version; /* odd while it is being written */
         _Atomic uint32_t epoch;   /* epoch of the descriptor when it was seen */
@@ -110,7 +111,7 @@ int paio_descriptor_look(int fd, struct paio_look *look);
 int paio_descriptor_look_again(struct paio_descriptor *descriptor, int fd, bool write,
                                struct paio_look *look);
 
-/* The bits remembered of fd: its flags are asked for anew every 64th time, the rest every 512th. 0: fd is not open. */
+/* The bits remembered of fd, asked for anew every 64th time, if they are 10 ms old. 0: fd is not open. */
 uint32_t paio_descriptor_recall(struct paio_descriptor *descriptor, int fd);
 
 /* Remembers one bit more. */

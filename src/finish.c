@@ -246,7 +246,7 @@ static struct paio_notice *make_notice(const struct sigevent *event)
     return &carrier->notice;
 }
 
-/* Publishes it likewise, and tells. */
+/* As paio_finish_in_caller, for one that is to be told of. */
 static PAIO_APART int finish_and_notify(struct aiocb *cb, enum paio_code code, ssize_t result, uint64_t began)
 {
     const struct timespec pause = { .tv_nsec = 1000000 };

@@ -58,7 +58,7 @@ static bool in_company(const struct aiocb *cb)
 }
 
 /* Makes a request of what could not be done in the caller. */
-static int accept_rest(struct listing *listing, struct aiocb *cb, enum paio_code code, size_t done)
+static PAIO_APART int accept_rest(struct listing *listing, struct aiocb *cb, enum paio_code code, size_t done)
 {
     struct paio_call call = { .cb = cb, .code = code, .group = listing->group };
 
