@@ -41,7 +41,7 @@ static PAIO_APART int accept_rest(struct aiocb *cb, enum paio_code code, size_t 
     struct paio_call call = { .cb = cb, .code = code, .process = process };
     struct paio_batch batch;
     struct paio_signals saved;
-    int error = 0;
+    int saved_errno = errno, error = 0;
 
     call.expected = paio_habit_expects(&call);
     paio_choose_look(&call, done);
@@ -57,6 +57,7 @@ static PAIO_APART int accept_rest(struct aiocb *cb, enum paio_code code, size_t 
     }
     if (!error)
         paio_habit_submitted(&call);
+    errno = saved_errno;
     return error;
 }
 

@@ -252,14 +252,22 @@ static bool advance(struct paio_stream *stream, struct paio_operation *o, ssize_
     return true;
 }
 
+/* An epoll set, a timer: such a one is never ready to be written. A write of nothing tells, and does nothing else. */
+static bool cannot_be_written(int fd)
+{
+    return syscall(SYS_writev, fd, NULL, 0) < 0 && errno == EINVAL;
+}
+
 bool paio_stream_try(struct paio_operation *operation, ssize_t *result)
 {
     struct paio_stream *stream = stream_of(operation->fd);
     bool over;
 
     /* A broken pipe would send the caller SIGPIPE. The completion thread blocks it for good. */
-    if (operation->code == PAIO_WRITE && operation->identity.type != S_IFSOCK)
-        return false;
+    if (operation->code == PAIO_WRITE && operation->identity.type != S_IFSOCK) {
+        *result = -EINVAL;
+        return operation->identity.type != S_IFIFO && cannot_be_written(operation->fd);
+    }
     pthread_mutex_lock(&stream->lock);
     over = advance(stream, operation, result) && *result != -EOPNOTSUPP;
     if (over)

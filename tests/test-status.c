@@ -6,6 +6,8 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
 
 enum { SIZE = 65536 };
 
@@ -249,6 +251,18 @@ START_TEST(request_seen_in_progress_can_be_canceled)
 }
 END_TEST
 
+/* As write(2) does: they never become ready for it. */
+START_TEST(what_cannot_be_written_fails_at_once)
+{
+    const int fds[] = { epoll_create1(EPOLL_CLOEXEC), timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC) };
+
+    for (size_t i = 0; i < T_COUNT(fds); i++) {
+        t_submit_write(&cb, fds[i], buf, 8, 0);
+        t_wait_failed(&cb, EINVAL);
+    }
+}
+END_TEST
+
 static void add_status(TCase *tests)
 {
     tcase_add_test(tests, request_seen_in_progress_can_be_canceled);
@@ -264,6 +278,7 @@ static void add_status(TCase *tests)
     tcase_add_test(tests, done_control_block_is_touched_no_more);
     tcase_add_test(tests, status_and_result_agree_for_every_observer);
     tcase_add_test(tests, data_is_there_before_the_status);
+    tcase_add_test(tests, what_cannot_be_written_fails_at_once);
 }
 
 static void add_slow(TCase *tests)
