@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <linux/magic.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -205,10 +206,18 @@ START_TEST(everything_that_is_required_is_there)
 }
 END_TEST
 
-/* Why a part cannot run with an engine, or NULL if it can. */
-static const char *lack(const struct t_part *part, size_t engine, bool *by_sanitizer)
+/* That this process may run on. */
+static int processors(void)
 {
-    *by_sanitizer = true;
+    cpu_set_t set;
+
+    return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+/* Why a part cannot run with an engine, or NULL if it can. */
+static const char *lack(const struct t_part *part, size_t engine, bool *excused)
+{
+    *excused = true;
     if (t_watched() && part->need & T_NO_SANITIZER)
         return "not under a sanitizer, whose own threads and locks it would see";
     if (T_HANDLERS_LATE && part->need & T_HANDLERS)
@@ -217,7 +226,9 @@ static const char *lack(const struct t_part *part, size_t engine, bool *by_sanit
         return "under ThreadSanitizer no thread gets through some calls in time";
     if ((getenv("T_VALGRIND") || getenv("T_EMULATED")) && part->need & (T_PROMPT | T_QUICK))
         return "emulated, no thread gets from one call to the next in time";
-    *by_sanitizer = false;
+    if (part->need & T_PARALLEL && processors() < 2)
+        return "on one processor threads are late that wake others";
+    *excused = false;
     if (engine_lacks[engine])
         return engine_lacks[engine];
     if (part->need & (T_LOCAL | T_EXT4) && local_lack(part->need & T_EXT4))
@@ -229,15 +240,15 @@ static const char *lack(const struct t_part *part, size_t engine, bool *by_sanit
 static bool add_part(Suite *suite, const struct t_part *part, size_t engine, size_t place)
 {
     const char *required = getenv("T_REQUIRE_ENGINES");
-    bool by_sanitizer;
-    const char *reason = lack(part, engine, &by_sanitizer);
+    bool excused;
+    const char *reason = lack(part, engine, &excused);
     char *name = names[place];
     TCase *tests;
 
     snprintf(name, sizeof(names[0]), "%s, engine %s", part->name, engines[engine]);
     if (reason) {
         printf("SKIP: %s: %s\n", name, reason);
-        if (by_sanitizer || !required || strcmp(required, "1"))
+        if (excused || !required || strcmp(required, "1"))
             return false;
         missing = reason;
     }

@@ -57,6 +57,7 @@ enum { T_PATIENCE = 30 };
  * - Threads that get from one call to the next within some microseconds. Under Valgrind they do not,
  *   nor on an emulated processor (T_EMULATED is set).
  * - The same of some calls in a row: ThreadSanitizer takes too long over them.
+ * - Two processors: on one a thread that is woken may run at once, and who has woken it is late.
  * - The kernel engine: it is about that, and does not exist for the other.
  * - The tests' directory on ext4, which does not tell whether a buffered write would wait.
  * - Statistics, in a file that is removed before the test begins; its children have t_drop_statistics.
@@ -71,6 +72,7 @@ enum t_need {
     T_QUICK = 64,
     T_STATISTICS = 128,
     T_EXT4 = 256,
+    T_PARALLEL = 512,
 };
 
 /*

@@ -38,22 +38,6 @@ START_TEST(single_writes_are_done_in_the_call)
 }
 END_TEST
 
-/* Waits for any of those that are not done, until all are. */
-static void wait_for_all(void)
-{
-    for (;;) {
-        const struct aiocb *list[DEPTH];
-        int count = 0;
-
-        for (int i = 0; i < DEPTH; i++)
-            if (aio_error(&cbs[i]) == EINPROGRESS)
-                list[count++] = &cbs[i];
-        if (!count)
-            return;
-        ck_assert_int_eq(aio_suspend(list, count, NULL), 0);
-    }
-}
-
 START_TEST(several_writes_are_done_in_the_calls)
 {
     static unsigned char blocks[DEPTH * BLOCK];
@@ -66,7 +50,7 @@ START_TEST(several_writes_are_done_in_the_calls)
         t_fill(blocks, sizeof(blocks), first);
         for (int i = 0; i < DEPTH; i++)
             t_submit_write(&cbs[i], fd, blocks + i * BLOCK, BLOCK, first + i * BLOCK);
-        wait_for_all();
+        t_wait_for_any_of(cbs, DEPTH);
         for (int i = 0; i < DEPTH; i++) {
             t_assert_done(&cbs[i], BLOCK);
             t_assert_written(fd, first + i * BLOCK);
@@ -325,7 +309,7 @@ int main(void)
         {
             .name = "several writes in the calls",
             .add = add_quick,
-            .need = T_EXT4 | T_QUICK | T_STATISTICS,
+            .need = T_EXT4 | T_QUICK | T_PARALLEL | T_STATISTICS,
         },
         {
             .name = "writes in the call",
