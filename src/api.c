@@ -94,6 +94,7 @@ PAIO_EXPORT int aio_fsync(int operation, struct aiocb *cb)
     return submit(cb, operation == O_SYNC ? PAIO_FSYNC : PAIO_FDATASYNC);
 }
 
+/* Publishes what the kernel has done; what follows from it is left to others. */
 static PAIO_APART void reap(void)
 {
     struct paio_signals saved;

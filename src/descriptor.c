@@ -20,9 +20,9 @@
 enum { LEAF = 64, MIDDLE = 16384, TOP = 2048, CHUNK = 65536 };
 
 /*
- * What is remembered of a descriptor is asked for anew when it has been used OFTEN and is OLD (nanoseconds). To ask takes
- * longer than to read what is cached, so fast reads are to share it. Reads that wait in the caller, since what is remembered
- * is wrong, soon are as old; and where there are many descriptors, each seldom used, all would be old each time.
+ * What is remembered of a descriptor is asked for anew when it has been used OFTEN, if it is OLD (nanoseconds). To ask takes
+ * longer than a read of what is cached, so fast reads share it; and where it is wrong, and reads wait in the caller, OFTEN of
+ * them make it old. By its age alone it would be asked for with each read where many descriptors are seldom used.
  */
 enum { OFTEN = 64, OLD = 10000000 };
 
