@@ -226,8 +226,6 @@ static void start_fresh(struct paio_request *request, struct paio_batch *batch)
         return;
     }
     start(request, batch);
-    /* Each is to find a thread: paio_pool_able starts one only if there is none without work. */
-    flush_pool(batch);
 }
 
 int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_batch *batch)

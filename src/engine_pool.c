@@ -6,7 +6,8 @@
  *
  * A class starts with a few threads (see `paio_pool_classes`), with more where there is leisure to wake them, gets one
  * more whenever a tick passes in which work was queued and none begun, and loses those that were idle for
- * idle_seconds.
+ * idle_seconds. A call that submits wakes, or starts, one thread of a class; what a list has for more of them, they
+ * are woken and started for by each other.
  */
 #include "pool.h"
 
@@ -40,6 +41,9 @@ enum { TOGETHER = 16, SHORT = 65536 };
  * thread for each; and the most that one counts for.
  */
 enum { LEISURE = 40000, LONGEST = 1000000, LATEST = 16 };
+
+/* Threads that a thread wakes before it serves. */
+enum { SPREAD = 3 };
 
 struct paio_pool paio_pool = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -132,14 +136,21 @@ bool paio_pool_at_work(const struct paio_flow *flow, enum paio_class class)
     return atomic_load(&flow->running) >= (paio_pool_at_leisure(class) ? paio_pool_classes[class].share : 1);
 }
 
-bool paio_pool_able(enum paio_class class)
+/* No thread is without work, and there are less than the class starts without a tick. Under the lock. */
+static bool is_short(enum paio_class class)
 {
     const struct paio_pool_class *its = &paio_pool_classes[class];
-    unsigned base = paio_pool_at_leisure(class) ? its->leisurely : its->base;
+
+    return paio_list_empty(&paio_pool.class[class].idle) &&
+           paio_pool.class[class].threads < (paio_pool_at_leisure(class) ? its->leisurely : its->base);
+}
+
+bool paio_pool_able(enum paio_class class)
+{
     bool able;
 
     pthread_mutex_lock(&paio_pool.lock);
-    if (paio_list_empty(&paio_pool.class[class].idle) && paio_pool.class[class].threads < base)
+    if (is_short(class))
         paio_worker_start(class);
     able = paio_pool.class[class].threads != 0;
     pthread_mutex_unlock(&paio_pool.lock);
@@ -202,12 +213,34 @@ static void put(struct paio_operation *operation)
     paio_line_put(&paio_pool.class[operation->class].line, operation);
 }
 
-void paio_pool_hand_over(enum paio_class class, struct paio_wakeups *wakeups)
+/* Up to as many that are to be woken. */
+static void hand_over_some(enum paio_class class, struct paio_wakeups *wakeups, unsigned most)
 {
     struct paio_worker *worker;
 
-    while (wakeups->count < PAIO_WAKEUPS && (worker = hand_over(class)))
+    while (wakeups->count < most && (worker = hand_over(class)))
         wakeups->woken[wakeups->count++] = worker;
+}
+
+void paio_pool_hand_over(enum paio_class class, struct paio_wakeups *wakeups)
+{
+    hand_over_some(class, wakeups, PAIO_WAKEUPS);
+}
+
+/* One thread more for what is queued and left to nobody. False: none was started. */
+static bool reinforce(enum paio_class class, struct paio_wakeups *wakeups)
+{
+    if (paio_line_empty(&paio_pool.class[class].line) || !is_short(class) || is_left(class) || is_in_hand(class) ||
+        wakeups->count == PAIO_WAKEUPS || !paio_worker_start(class))
+        return false;
+    paio_pool_hand_over(class, wakeups);
+    return true;
+}
+
+void paio_pool_spread(enum paio_class class, struct paio_wakeups *wakeups)
+{
+    hand_over_some(class, wakeups, SPREAD);
+    reinforce(class, wakeups);
 }
 
 void paio_pool_wake(struct paio_wakeups *wakeups)
@@ -216,19 +249,26 @@ void paio_pool_wake(struct paio_wakeups *wakeups)
         paio_futex_wake(&wakeups->woken[--wakeups->count]->awake, 1);
 }
 
+/* The caller wakes one thread of a class, which wakes the others: it is not held up by so many that run in its place. */
 static unsigned submit(struct paio_operation **operations, unsigned count)
 {
-    for (unsigned i = 0; i < count;) {
-        struct paio_wakeups wakeups = { .count = 0 };
+    struct paio_wakeups wakeups = { .count = 0 };
+    bool awake[PAIO_CLASSES] = { false };
 
-        pthread_mutex_lock(&paio_pool.lock);
-        for (; i < count && wakeups.count < PAIO_WAKEUPS; i++) {
-            put(operations[i]);
-            paio_pool_hand_over(operations[i]->class, &wakeups);
+    pthread_mutex_lock(&paio_pool.lock);
+    for (unsigned i = 0; i < count; i++) {
+        enum paio_class class = operations[i]->class;
+        struct paio_worker *worker;
+
+        put(operations[i]);
+        worker = awake[class] ? NULL : hand_over(class);
+        if (worker) {
+            awake[class] = true;
+            wakeups.woken[wakeups.count++] = worker;
         }
-        pthread_mutex_unlock(&paio_pool.lock);
-        paio_pool_wake(&wakeups);
     }
+    pthread_mutex_unlock(&paio_pool.lock);
+    paio_pool_wake(&wakeups);
     return 0;
 }
 
@@ -247,19 +287,6 @@ static bool cancel(struct paio_operation *operation)
     return canceled;
 }
 
-/*
- * At leisure what is queued gets threads, up to as many as it would have got when it came. What is left to one that is on
- * its way back takes none: the first that is started stays idle. Under the lock.
- */
-static void reinforce(enum paio_class class, struct paio_wakeups *wakeups)
-{
-    while (paio_pool_at_leisure(class) && !paio_line_empty(&paio_pool.class[class].line) &&
-           paio_list_empty(&paio_pool.class[class].idle) &&
-           paio_pool.class[class].threads < paio_pool_classes[class].leisurely &&
-           wakeups->count < PAIO_WAKEUPS && paio_worker_start(class))
-        paio_pool_hand_over(class, wakeups);
-}
-
 void paio_pool_tick(void)
 {
     struct paio_wakeups wakeups = { .count = 0 };
@@ -272,7 +299,8 @@ void paio_pool_tick(void)
             paio_pool.class[c].line.begun == paio_pool.class[c].begun_before)
             paio_worker_start(c);
         paio_pool_hand_over(c, &wakeups);
-        reinforce(c, &wakeups);
+        while (reinforce(c, &wakeups))
+            ;
         paio_pool.class[c].begun_before = paio_pool.class[c].line.begun;
     }
     pthread_mutex_unlock(&paio_pool.lock);

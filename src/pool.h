@@ -116,6 +116,9 @@ struct paio_wakeups {
 /* Begins what is queued for those that have nothing to do, as far as there is room in wakeups. */
 void paio_pool_hand_over(enum paio_class class, struct paio_wakeups *wakeups);
 
+/* A thread is about to serve: what is queued besides, and left to nobody, gets others, which do the same. */
+void paio_pool_spread(enum paio_class class, struct paio_wakeups *wakeups);
+
 /* Leaves what is awaited to threads after all, and begins it like that. */
 void paio_pool_expose_class(enum paio_class class, struct paio_wakeups *wakeups);
 

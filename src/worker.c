@@ -108,10 +108,13 @@ static void serve(void)
     struct paio_operation *operation = self->given;
     struct paio_flow *flow = operation->flow;
     bool sync = self->class == PAIO_CLASS_SYNC;
+    struct paio_wakeups wakeups = { .count = 0 };
     uint64_t began, took;
     ssize_t result;
 
+    paio_pool_spread(self->class, &wakeups);
     pthread_mutex_unlock(&paio_pool.lock);
+    paio_pool_wake(&wakeups);
     began = sync ? paio_now() : 0;
     result = paio_transfer(operation);
     took = sync ? paio_now() - began : 0;

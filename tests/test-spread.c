@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A list that threads of the pool carry out: the caller starts, or wakes, one of them, and they do the same for each other,
+ * until all of it is under way.
+ */
+#include "t-reads.h"
+#include "t-syscall.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+
+static pthread_t caller;
+static atomic_bool submitting; /* the caller is in lio_listio */
+/* Reads of the list that are under way, held up until all of them are. */
+static atomic_uint under_way = T_READS;
+
+/* Threads started, and system calls that may wake one. */
+static struct {
+    atomic_uint by_caller, by_readers;
+} started, woken;
+
+static bool is_reader(void)
+{
+    char name[16] = "";
+
+    pthread_getname_np(pthread_self(), name, sizeof name);
+    return !strcmp(name, "posix-aio/read");
+}
+
+static bool is_submitting(void)
+{
+    return atomic_load(&submitting) && pthread_equal(pthread_self(), caller);
+}
+
+/* A stand-in for the C library's. */
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument)
+{
+    int (*next)(pthread_t *, const pthread_attr_t *, void *(*) (void *), void *) =
+        (int (*)(pthread_t *, const pthread_attr_t *, void *(*) (void *), void *) ) dlsym(RTLD_NEXT, "pthread_create");
+
+    if (is_reader())
+        atomic_fetch_add(&started.by_readers, 1);
+    else if (is_submitting())
+        atomic_fetch_add(&started.by_caller, 1);
+    return next(thread, attributes, run, argument);
+}
+
+static void watch(long number, bool over)
+{
+    if (over || atomic_load(&under_way) >= T_READS)
+        return;
+    if (number == SYS_futex && is_submitting())
+        atomic_fetch_add(&woken.by_caller, 1);
+    if (number == SYS_futex && is_reader())
+        atomic_fetch_add(&woken.by_readers, 1);
+    if (number == SYS_pread64) {
+        atomic_fetch_add(&under_way, 1);
+        t_until(atomic_load(&under_way) >= T_READS);
+    }
+}
+
+/* Carries out a list of reads at leisure, all at the same time. */
+static void read_list(int fd)
+{
+    static struct t_reads reads;
+    struct aiocb *list[T_READS];
+
+    for (unsigned i = 0; i < T_READS; i++) {
+        memset(reads.buf[i], 0, T_BLOCK);
+        t_prepare(&reads.cb[i], fd, reads.buf[i], T_BLOCK, (off_t) i * T_BLOCK);
+        reads.cb[i].aio_lio_opcode = LIO_READ;
+        list[i] = &reads.cb[i];
+    }
+    atomic_store(&under_way, 0);
+    atomic_store(&submitting, true);
+    ck_assert_int_eq(lio_listio(LIO_NOWAIT, list, T_READS, NULL), 0);
+    atomic_store(&submitting, false);
+    t_until(atomic_load(&under_way) >= T_READS);
+    t_wait_for_reads(&reads);
+    t_assert_all_read(&reads);
+}
+
+/* A tick starts all of them, if it comes before the first thread has begun. */
+START_TEST(threads_are_started_by_each_other)
+{
+    double end = t_now() + t_patience();
+    int fd = t_missed_file();
+
+    t_watch_syscalls(watch);
+    caller = pthread_self();
+    do {
+        ck_assert(t_now() < end);
+        /* Those of the last time have ended. */
+        t_until(t_threads() == 1);
+        atomic_store(&started.by_caller, 0);
+        read_list(fd);
+        /* The completion thread, and one that reads. */
+        ck_assert_uint_le(atomic_load(&started.by_caller), 2);
+    } while (!atomic_load(&started.by_readers));
+}
+END_TEST
+
+/* Likewise. */
+START_TEST(threads_are_woken_by_each_other)
+{
+    double end = t_now() + t_patience();
+    int fd = t_missed_file();
+
+    t_watch_syscalls(watch);
+    caller = pthread_self();
+    do {
+        ck_assert(t_now() < end);
+        read_list(fd);
+        t_until(t_threads_in(SYS_futex) == t_threads() - 2);
+        atomic_store(&woken.by_caller, 0);
+        atomic_store(&woken.by_readers, 0);
+        read_list(fd);
+        ck_assert_uint_le(atomic_load(&woken.by_caller), 1);
+    } while (!atomic_load(&woken.by_readers));
+}
+END_TEST
+
+static void add(TCase *tcase)
+{
+    tcase_add_test(tcase, threads_are_started_by_each_other);
+    tcase_add_test(tcase, threads_are_woken_by_each_other);
+}
+
+int main(void)
+{
+    static const struct t_part parts[] = {
+        {
+            .name = "lists in the pool",
+            .add = add,
+            .need = T_NO_SANITIZER | T_STATISTICS,
+        },
+        { .name = NULL },
+    };
+
+    return t_main("spread", parts);
+}
