@@ -24,7 +24,6 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/uio.h>
 
 #include "dispatch.h"
 #include "engine_kernel.h"
@@ -88,14 +87,11 @@ void paio_completion_prompt(void)
     errno = saved;
 }
 
-static void drain_prompt(void)
+/* As paio_dispatch_reap, where signals are blocked: in the thread. */
+static void reap(void)
 {
-    uint64_t count;
-    struct iovec vector = { &count, sizeof count };
-
-    if (preadv2(paio_kernel_prompt_fd(), &vector, 1, -1, RWF_NOWAIT) < 0 && errno == EOPNOTSUPP &&
-        read(paio_kernel_prompt_fd(), &count, sizeof count) < 0)
-        return;
+    paio_kernel_reap();
+    paio_dispatch_settle();
 }
 
 /* Is anything held by an engine or a queue that a tick may have to help? */
@@ -110,7 +106,7 @@ static void tick(void)
     bool stalled = paio_kernel_ready() && paio_kernel_head() == completion.head;
 
     if (stalled)
-        paio_dispatch_reap();
+        reap();
     else
         paio_dispatch_settle();
     completion.head = paio_kernel_head();
@@ -155,8 +151,7 @@ static void handle(const struct epoll_event *event)
     if (event->data.u64 == ABOUT_WAKE) {
         paio_dispatch_settle();
     } else if (event->data.u64 == ABOUT_PROMPT) {
-        drain_prompt();
-        paio_dispatch_reap();
+        reap();
     } else {
         paio_stream_ready((int) event->data.u64, event->events);
     }
@@ -227,8 +222,9 @@ static void open_descriptors(void)
         return;
     }
     watch(EPOLL_CTL_ADD, atomic_load(&completion.wake), 0, ABOUT_WAKE);
+    /* An event for each completion, or for some together, and nothing to be read. */
     if (paio_kernel_prompt_fd() >= 0)
-        watch(EPOLL_CTL_ADD, paio_kernel_prompt_fd(), EPOLLIN, ABOUT_PROMPT);
+        watch(EPOLL_CTL_ADD, paio_kernel_prompt_fd(), EPOLLIN | EPOLLET, ABOUT_PROMPT);
 }
 
 static bool start_thread(void)

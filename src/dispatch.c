@@ -259,7 +259,7 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
 static bool is_plain(const struct paio_call *call)
 {
     return !call->objection && call->code <= PAIO_WRITE && (!call->awaited || call->leavable) &&
-           call->look.kind == PAIO_KIND_REGULAR && call->cb->aio_sigevent.sigev_notify != SIGEV_THREAD &&
+           call->look.kind == PAIO_KIND_REGULAR && paio_notify_there(&call->cb->aio_sigevent) &&
            !paio_settings.descriptor_order &&
            (call->engine == &paio_engine_kernel || paio_inline_begun(call) ||
             (call->code == PAIO_WRITE &&

@@ -30,7 +30,8 @@ static struct {
     struct paio_link signals;      /* n: notices that the kernel had no room for */
     struct paio_link calls;        /* n: notices that wait for a thread */
     _Atomic uint32_t waiting;      /* n to write: length of signals */
-    unsigned threads, idle;        /* n */
+    _Atomic unsigned threads;      /* n to write: that make calls */
+    unsigned idle;                 /* n: of them */
     unsigned begun, begun_before;  /* n: calls begun; at the last tick */
 } notify = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -46,7 +47,8 @@ void paio_notify_reset(void)
     paio_list_init(&notify.signals);
     paio_list_init(&notify.calls);
     atomic_store(&notify.waiting, 0);
-    notify.threads = notify.idle = 0;
+    atomic_store(&notify.threads, 0);
+    notify.idle = 0;
 }
 
 /* 0 also for a signal that does not exist: that must not change the result of the I/O. */
@@ -144,7 +146,7 @@ static void thread_ends(void *unused)
     (void) unused;
     paio_signals_block(&saved);
     pthread_mutex_lock(&notify.lock);
-    notify.threads--;
+    atomic_fetch_sub(&notify.threads, 1);
     pthread_mutex_unlock(&notify.lock);
 }
 
@@ -251,18 +253,23 @@ static bool start_thread(void)
     error = pthread_create(&thread, &attributes, serve_calls, NULL);
     pthread_attr_destroy(&attributes);
     if (!error)
-        notify.threads++;
+        atomic_fetch_add(&notify.threads, 1);
     return !error;
+}
+
+bool paio_notify_there(const struct sigevent *event)
+{
+    return event->sigev_notify != SIGEV_THREAD || atomic_load_explicit(&notify.threads, memory_order_relaxed);
 }
 
 bool paio_notify_able(const struct sigevent *event)
 {
     bool able;
 
-    if (event->sigev_notify != SIGEV_THREAD)
+    if (paio_notify_there(event))
         return true;
     pthread_mutex_lock(&notify.lock);
-    able = notify.threads || start_thread();
+    able = paio_notify_there(event) || start_thread();
     pthread_mutex_unlock(&notify.lock);
     return able;
 }

@@ -27,6 +27,9 @@ void paio_notify_reset(void);
  */
 bool paio_notify_able(const struct sigevent *event);
 
+/* Is what it takes there already? Lock-free, async-signal-safe. */
+bool paio_notify_there(const struct sigevent *event);
+
 /*
  * Delivers event at once if that can be done without a thread and without a queue: true. False:
  * it needs a notice. Lock-free, async-signal-safe.
