@@ -105,7 +105,7 @@ void paio_dispatch_to_pool(struct paio_request *request, enum paio_class class)
 }
 
 /* The completion thread is woken when the engine has them: what it does not see it does not mind. */
-static void flush_pool(struct paio_batch *batch)
+void paio_dispatch_flush_pool(struct paio_batch *batch)
 {
     if (!batch->pool.count)
         return;
@@ -114,8 +114,10 @@ static void flush_pool(struct paio_batch *batch)
     paio_completion_wake();
 }
 
+/* After those for the pool, which would wait for the kernel. */
 static void flush_kernel(struct paio_batch *batch)
 {
+    paio_dispatch_flush_pool(batch);
     if (!batch->kernel.count)
         return;
     give(&paio_engine_kernel, batch->kernel.operations, batch->kernel.count);
@@ -126,7 +128,6 @@ static void flush_kernel(struct paio_batch *batch)
 void paio_dispatch_flush(struct paio_batch *batch)
 {
     flush_kernel(batch);
-    flush_pool(batch);
 }
 
 static void start(struct paio_request *request, struct paio_batch *batch)
@@ -137,7 +138,7 @@ static void start(struct paio_request *request, struct paio_batch *batch)
         prepare_for_pool(request, operation->class);
         batch->pool.operations[batch->pool.count++] = operation;
         if (batch->pool.count == PAIO_POOL_LOAD)
-            flush_pool(batch);
+            paio_dispatch_flush_pool(batch);
     } else if (request->chosen == &paio_engine_stream) {
         operation->complete = paio_finish_now;
         give(&paio_engine_stream, &operation, 1);
@@ -219,6 +220,8 @@ static void start_fresh(struct paio_request *request, struct paio_batch *batch)
 {
     ssize_t result;
 
+    if (request->chosen == &paio_engine_stream)
+        paio_dispatch_flush_pool(batch);
     if (request->chosen == &paio_engine_stream &&
         paio_stream_try(&request->operation, &result)) {
         atomic_store(&request->operation.engine, &paio_engine_stream);

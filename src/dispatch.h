@@ -11,7 +11,8 @@
 
 /*
  * Operations that a call gives to an engine together. Few to the kernel: the device is at work on them
- * while the next are prepared.
+ * while the next are prepared. Those for the pool are kept until an entry is not the pool's: nobody is at work on
+ * them, and aio_cancel and close wait for what is here.
  */
 enum { PAIO_KERNEL_LOAD = 8, PAIO_POOL_LOAD = 64 };
 
@@ -86,6 +87,9 @@ void paio_dispatch_expose(void);
 
 /* Submits what is in batch. Signals blocked. */
 void paio_dispatch_flush(struct paio_batch *batch);
+
+/* The same for what is the pool's alone. */
+void paio_dispatch_flush_pool(struct paio_batch *batch);
 
 /* Starts requests that had to wait, linked by operation.link. Signals blocked. Async-signal-safe. */
 void paio_dispatch_start(struct paio_link *requests);

@@ -7,7 +7,7 @@
  * A class starts with a few threads (see `paio_pool_classes`), with more where there is leisure to wake them, gets one
  * more whenever a tick passes in which work was queued and none begun, and loses those that were idle for
  * idle_seconds. A call that submits wakes, or starts, one thread of a class; what a list has for more of them, they
- * are woken and started for by each other.
+ * are woken for by each other, three by each, and started, one by each.
  */
 #include "pool.h"
 
@@ -42,7 +42,7 @@ enum { TOGETHER = 16, SHORT = 65536 };
  */
 enum { LEISURE = 40000, LONGEST = 1000000, LATEST = 16 };
 
-/* Threads that a thread wakes before it serves. */
+/* Threads that a thread wakes before it serves, if there are so many without work; if there is none it may start one. */
 enum { SPREAD = 3 };
 
 struct paio_pool paio_pool = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -153,6 +153,7 @@ bool paio_pool_able(enum paio_class class)
     if (is_short(class))
         paio_worker_start(class);
     able = paio_pool.class[class].threads != 0;
+    paio_pool.class[class].asked = true;
     pthread_mutex_unlock(&paio_pool.lock);
     return able;
 }

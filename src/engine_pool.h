@@ -21,7 +21,7 @@ void paio_pool_configure(unsigned threads, unsigned idle_seconds);
 
 /*
  * Is there a thread for that class of work, or can one be started? Asked before a request is
- * accepted; afterwards submit never refuses. Signals blocked.
+ * accepted; afterwards submit never refuses, and one of them stays for idle_seconds to have it. Signals blocked.
  */
 bool paio_pool_able(enum paio_class class);
 
@@ -48,8 +48,8 @@ bool paio_pool_ring(void);
 
 /*
  * Called every few milliseconds: starts a thread where work is queued and none was begun since
- * the last call, because those there are wait for something, and has idle ones take what was left to
- * threads that are late, or to waiters since before the last call.
+ * the last call, because those there are wait for something; starts others where there are less than submitters
+ * start; and has idle ones take what was left to threads that are late, or to waiters since before the last call.
  */
 void paio_pool_tick(void);
 

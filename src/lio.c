@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * lio_listio: submits a list, with as many operations to an io_submit as there are, and waits
+ * lio_listio: submits a list, some operations at a time to an engine (dispatch.h), and waits
  * for all of it or arranges for one notification when all of it is done.
  *
  * LIO_WAIT keeps nothing but the control blocks: it waits for each in turn. A signal that
@@ -90,6 +90,8 @@ static void submit_entry(struct listing *listing, struct aiocb *cb)
         enter(listing);
     if (!paio_submit_inline(cb, code, &done, &error))
         error = accept_rest(listing, cb, code, done);
+    else if (listing->batch.pool.count)
+        paio_dispatch_flush_pool(&listing->batch);
     if (error) {
         listing->short_of_resources = true;
         reject(cb, error);

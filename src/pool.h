@@ -57,6 +57,7 @@ extern struct paio_pool {
         unsigned threads;             /* p */
         unsigned working;             /* p: threads that are not idle */
         unsigned guests;              /* p: callers at work in the place of a thread */
+        bool asked;                   /* p: paio_pool_able was, since a thread would have ended: it is to be there */
         _Atomic unsigned late;        /* p to write: threads that the last two ticks saw with the same operation */
         unsigned begun_before;        /* p: operations begun at the last tick */
         _Atomic unsigned returning;   /* workers by their `way`; p to count down */

@@ -71,7 +71,7 @@ static bool sleep_until(const struct timespec *then)
     return error != -ETIMEDOUT;
 }
 
-/* Without work. False: neither was given any, nor rung, for idle_seconds. Under the lock. */
+/* Without work. False: neither was given any, nor rung, nor asked for, for idle_seconds. Under the lock. */
 static bool rest(void)
 {
     enum paio_class class = self->class;
@@ -92,7 +92,12 @@ static bool rest(void)
         paio_pool.class[class].working++;
         paio_pool_begin(self);
     }
-    return in_time || self->given;
+    if (in_time || self->given)
+        return true;
+    /* Somebody has been told that there is a thread, and may not have submitted yet. */
+    in_time = paio_pool.class[class].asked;
+    paio_pool.class[class].asked = false;
+    return in_time;
 }
 
 /* The worker is back, or late. Under the lock. */

@@ -122,10 +122,50 @@ START_TEST(threads_are_woken_by_each_other)
 }
 END_TEST
 
+static struct aiocb *collected;
+static unsigned reads_in_the_caller;
+
+static void wait_for_collected(long number, bool over)
+{
+    if (number == SYS_pread64 && !over && is_submitting() && reads_in_the_caller++)
+        t_until(aio_error(collected) == 0);
+}
+
+/* Nobody is at work on what is collected for the pool, and there may be many reads. */
+START_TEST(reads_in_the_caller_do_not_hold_up_what_is_collected)
+{
+    static struct aiocb write, read[2];
+    static unsigned char buf[3][T_BLOCK];
+    struct aiocb *list[] = { &write, &read[0], &read[1] };
+    int fd = t_reopen(t_cached_file(T_BLOCK), O_RDWR | O_DSYNC), memory = t_memory_file(T_BLOCK);
+
+    t_fill(buf[0], T_BLOCK, 0);
+    t_prepare(&write, fd, buf[0], T_BLOCK, 0);
+    write.aio_lio_opcode = LIO_WRITE;
+    for (int i = 0; i < 2; i++) {
+        t_prepare(&read[i], memory, buf[1 + i], T_BLOCK, 0);
+        read[i].aio_lio_opcode = LIO_READ;
+    }
+    collected = &write;
+    caller = pthread_self();
+    t_watch_syscalls(wait_for_collected);
+    atomic_store(&submitting, true);
+    ck_assert_int_eq(lio_listio(LIO_NOWAIT, list, 3, NULL), 0);
+    atomic_store(&submitting, false);
+    t_assert_done(&write, T_BLOCK);
+    for (int i = 0; i < 2; i++) {
+        t_assert_done(&read[i], T_BLOCK);
+        t_assert_data(buf[1 + i], T_BLOCK, 0);
+    }
+    ck_assert_uint_eq(reads_in_the_caller, 2);
+}
+END_TEST
+
 static void add(TCase *tcase)
 {
     tcase_add_test(tcase, threads_are_started_by_each_other);
     tcase_add_test(tcase, threads_are_woken_by_each_other);
+    tcase_add_test(tcase, reads_in_the_caller_do_not_hold_up_what_is_collected);
 }
 
 int main(void)
