@@ -56,10 +56,15 @@ int paio_completion_epoll(void)
     return atomic_load(&completion.epoll);
 }
 
-static int watch(int operation, int fd, uint32_t events, uint64_t about)
+/*
+ * An event for each completion, or for some together, and nothing to be read: the eventfd is never emptied. Of the sets in
+ * which it is, the first with a thread that sleeps gets the event.
+ */
+static const uint32_t PROMPT_EVENTS = EPOLLIN | EPOLLET | EPOLLEXCLUSIVE;
+
+static int watch(int epoll, int operation, int fd, uint32_t events, uint64_t about)
 {
     struct epoll_event event = { .events = events, .data.u64 = about };
-    int epoll = atomic_load(&completion.epoll);
 
     if (epoll_ctl(epoll, operation, fd, &event) == 0)
         return 0;
@@ -69,26 +74,43 @@ static int watch(int operation, int fd, uint32_t events, uint64_t about)
 
 void paio_completion_wake(void)
 {
-    int resting = RESTING, saved = errno;
+    int resting = RESTING;
 
     /* Pairs with try_to_rest: what the engine was given, or RESTING, is seen. */
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load(&completion.state) == RESTING &&
         atomic_compare_exchange_strong(&completion.state, &resting, TICKING))
-        watch(EPOLL_CTL_MOD, atomic_load(&completion.wake), EPOLLOUT | EPOLLONESHOT, ABOUT_WAKE);
+        paio_completion_prompt();
+}
+
+int paio_completion_share(int epoll, uint64_t about)
+{
+    int prompt = paio_kernel_prompt_fd(), own = atomic_load(&completion.epoll);
+
+    if (prompt < 0 || own < 0)
+        return -ENOSYS;
+    if (watch(epoll, EPOLL_CTL_ADD, prompt, PROMPT_EVENTS, about) < 0)
+        return -errno;
+    /* Anew, to be behind it. What is signaled in between is an event of the new one. */
+    watch(own, EPOLL_CTL_DEL, prompt, 0, 0);
+    watch(own, EPOLL_CTL_ADD, prompt, PROMPT_EVENTS, ABOUT_PROMPT);
+    return 0;
+}
+
+void paio_completion_ring(int epoll, uint64_t about)
+{
+    int saved = errno;
+
+    watch(epoll, EPOLL_CTL_MOD, atomic_load(&completion.wake), EPOLLOUT | EPOLLONESHOT, about);
     errno = saved;
 }
 
 void paio_completion_prompt(void)
 {
-    int saved = errno;
-
-    watch(EPOLL_CTL_MOD, atomic_load(&completion.wake), EPOLLOUT | EPOLLONESHOT, ABOUT_WAKE);
-    errno = saved;
+    paio_completion_ring(atomic_load(&completion.epoll), ABOUT_WAKE);
 }
 
-/* As paio_dispatch_reap, where signals are blocked: in the thread. */
-static void reap(void)
+void paio_completion_reap(void)
 {
     paio_kernel_reap();
     paio_dispatch_settle();
@@ -106,7 +128,7 @@ static void tick(void)
     bool stalled = paio_kernel_ready() && paio_kernel_head() == completion.head;
 
     if (stalled)
-        reap();
+        paio_completion_reap();
     else
         paio_dispatch_settle();
     completion.head = paio_kernel_head();
@@ -151,7 +173,7 @@ static void handle(const struct epoll_event *event)
     if (event->data.u64 == ABOUT_WAKE) {
         paio_dispatch_settle();
     } else if (event->data.u64 == ABOUT_PROMPT) {
-        reap();
+        paio_completion_reap();
     } else {
         paio_stream_ready((int) event->data.u64, event->events);
     }
@@ -221,10 +243,10 @@ static void open_descriptors(void)
         paio_private_close(&completion.wake);
         return;
     }
-    watch(EPOLL_CTL_ADD, atomic_load(&completion.wake), 0, ABOUT_WAKE);
-    /* An event for each completion, or for some together, and nothing to be read. */
+    fd = atomic_load(&completion.epoll);
+    watch(fd, EPOLL_CTL_ADD, atomic_load(&completion.wake), 0, ABOUT_WAKE);
     if (paio_kernel_prompt_fd() >= 0)
-        watch(EPOLL_CTL_ADD, paio_kernel_prompt_fd(), EPOLLIN | EPOLLET, ABOUT_PROMPT);
+        watch(fd, EPOLL_CTL_ADD, paio_kernel_prompt_fd(), PROMPT_EVENTS, ABOUT_PROMPT);
 }
 
 static bool start_thread(void)

@@ -31,4 +31,16 @@ void paio_completion_prompt(void);
 /* The epoll set that streams are watched in, or -1. */
 int paio_completion_epoll(void);
 
+/*
+ * Another set with threads that sleep in it, who are told what an event is about by its data. For prompt completions
+ * (engine.h) one of them is woken, the completion thread only if none sleeps there: 0, or -errno if that cannot be.
+ */
+int paio_completion_share(int epoll, uint64_t about);
+
+/* Wakes a thread that sleeps in such a set, or keeps the next from it; once for some rings. Async-signal-safe. */
+void paio_completion_ring(int epoll, uint64_t about);
+
+/* What is to be done about them. Signals blocked, no lock held. */
+void paio_completion_reap(void);
+
 #endif

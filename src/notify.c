@@ -9,6 +9,10 @@
  * threads; when all block, the completion thread adds one each tick. With attributes of the
  * caller's, each call gets a thread made to them.
  *
+ * With kernel AIO idle threads sleep in an epoll set, where a completion that is to be told at once wakes one of
+ * them: it reaps, and makes the call that comes of it, where the completion thread would have had to wake it. For
+ * other calls the set is rung. Without it, for want of descriptors or of the kernel's AIO, they sleep on a condition.
+ *
  * No thread is started but by paio_notify_able (in a call that submits), by the completion
  * thread, and by the threads here: paio_notify may run in a signal handler.
  *
@@ -18,22 +22,32 @@
 
 #include <limits.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "completion.h"
+#include "engine_kernel.h"
+#include "process.h"
 #include "stats.h"
 
 enum { IDLE_SECONDS = 1, KEYS = PTHREAD_KEYS_MAX };
 
 static struct {
     pthread_mutex_t lock;
-    pthread_cond_t wake;
+    pthread_cond_t condition;
+    _Atomic int epoll;             /* a private descriptor, or -1; n to write */
     struct paio_link signals;      /* n: notices that the kernel had no room for */
     struct paio_link calls;        /* n: notices that wait for a thread */
     _Atomic uint32_t waiting;      /* n to write: length of signals */
     _Atomic unsigned threads;      /* n to write: that make calls */
     unsigned idle;                 /* n: of them */
     unsigned begun, begun_before;  /* n: calls begun; at the last tick */
-} notify = { .lock = PTHREAD_MUTEX_INITIALIZER };
+} notify = { .lock = PTHREAD_MUTEX_INITIALIZER, .epoll = -1 };
+
+/* What an event of the set is about. */
+enum { ABOUT_CALL, ABOUT_PROMPT, EVENTS = 2 };
+
+/* The thread reaps, and looks for a call afterwards: it need not be woken for one. */
+static __thread bool looking __attribute__((tls_model("initial-exec")));
 
 void paio_notify_reset(void)
 {
@@ -42,11 +56,12 @@ void paio_notify_reset(void)
     pthread_mutex_init(&notify.lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&notify.wake, &attributes);
+    pthread_cond_init(&notify.condition, &attributes);
     pthread_condattr_destroy(&attributes);
     paio_list_init(&notify.signals);
     paio_list_init(&notify.calls);
     atomic_store(&notify.waiting, 0);
+    paio_private_close(&notify.epoll);
     atomic_store(&notify.threads, 0);
     notify.idle = 0;
 }
@@ -190,23 +205,72 @@ static bool with_attributes(struct paio_notice *notice)
     return error == 0;
 }
 
+/* While there is no thread, for all are to sleep in one place. */
+static void open_set(void)
+{
+    int epoll;
+
+    if (notify.threads || atomic_load(&notify.epoll) >= 0 || paio_kernel_prompt_fd() < 0)
+        return;
+    epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll < 0 || paio_private_keep(epoll, &notify.epoll) < 0)
+        return;
+    if (paio_completion_share(atomic_load(&notify.epoll), ABOUT_PROMPT) < 0)
+        paio_private_close(&notify.epoll);
+}
+
+/* Wakes one of the idle threads, or one that is about to sleep. Under the lock. Async-signal-safe. */
+static void wake_one(void)
+{
+    int epoll = atomic_load(&notify.epoll);
+
+    if (epoll < 0)
+        pthread_cond_signal(&notify.condition);
+    else
+        paio_completion_ring(epoll, ABOUT_CALL);
+}
+
+/* Sleeps until woken, perhaps, or for as long as until says: false. Under the lock, which it releases meanwhile. */
+static bool sleep_until(const struct timespec *until)
+{
+    struct epoll_event events[EVENTS];
+    int epoll = atomic_load(&notify.epoll), n;
+
+    if (epoll < 0)
+        return pthread_cond_timedwait(&notify.condition, &notify.lock, until) == 0;
+    pthread_mutex_unlock(&notify.lock);
+    n = epoll_wait(epoll, events, EVENTS, IDLE_SECONDS * 1000);
+    looking = true;
+    for (int i = 0; i < n; i++)
+        if (events[i].data.u64 == ABOUT_PROMPT)
+            paio_completion_reap();
+    looking = false;
+    pthread_mutex_lock(&notify.lock);
+    /* Somebody has closed it behind our back. */
+    if (n < 0 && errno == EBADF)
+        atomic_store(&notify.epoll, -1);
+    return n != 0;
+}
+
 /* Waits for a call to make, or NULL when there was none for a while. Under the lock. */
 static struct paio_notice *next_call(void)
 {
     struct timespec until;
     struct paio_link *link;
-    int error = 0;
 
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += IDLE_SECONDS;
     notify.idle++;
-    while (!error && paio_list_empty(&notify.calls))
-        error = pthread_cond_timedwait(&notify.wake, &notify.lock, &until);
+    while (paio_list_empty(&notify.calls) && sleep_until(&until))
+        ;
     notify.idle--;
     link = paio_list_pop(&notify.calls);
     if (!link)
         return NULL;
     notify.begun++;
+    /* One wakeup may have been for some. */
+    if (notify.idle && !paio_list_empty(&notify.calls))
+        wake_one();
     return paio_container(link, struct paio_notice, link);
 }
 
@@ -248,6 +312,7 @@ static bool start_thread(void)
     pthread_t thread;
     int error;
 
+    open_set();
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     error = pthread_create(&thread, &attributes, serve_calls, NULL);
@@ -283,8 +348,8 @@ void paio_notify(struct paio_notice *notice)
     pthread_mutex_lock(&notify.lock);
     if (notice->event.sigev_notify == SIGEV_THREAD) {
         paio_list_append(&notify.calls, &notice->link);
-        if (notify.idle)
-            pthread_cond_signal(&notify.wake);
+        if (notify.idle && !looking)
+            wake_one();
     } else {
         paio_list_append(&notify.signals, &notice->link);
         atomic_fetch_add(&notify.waiting, 1);
