@@ -246,8 +246,8 @@ static bool sleep_until(const struct timespec *until)
             paio_completion_reap();
     looking = false;
     pthread_mutex_lock(&notify.lock);
-    /* Somebody has closed it behind our back. */
-    if (n < 0 && errno == EBADF)
+    /* Somebody has closed it behind our back, and may have the number for something else. */
+    if (n < 0 && errno != EINTR)
         atomic_store(&notify.epoll, -1);
     return n != 0;
 }
