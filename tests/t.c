@@ -265,6 +265,13 @@ static bool add_part(Suite *suite, const struct t_part *part, size_t engine, siz
     return true;
 }
 
+static bool is_about(const struct t_part *part, const char *engine)
+{
+    const char *only = part->need & T_KERNEL ? "kernel" : part->need & T_POOL ? "pool" : engine;
+
+    return !strcmp(only, engine);
+}
+
 int t_main(const char *theme, const struct t_part *parts)
 {
     Suite *suite = suite_create(theme);
@@ -276,7 +283,7 @@ int t_main(const char *theme, const struct t_part *parts)
     look_around(parts);
     for (; parts->name; parts++)
         for (size_t i = 0; i < T_COUNT(engines) && place < T_COUNT(fixtures); i++)
-            if (!(parts->need & T_KERNEL) || !strcmp(engines[i], "kernel"))
+            if (is_about(parts, engines[i]))
                 place += add_part(suite, parts, i, place);
     srunner_run_all(runner, CK_ENV);
     failures = srunner_ntests_failed(runner);

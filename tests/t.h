@@ -58,7 +58,8 @@ enum { T_PATIENCE = 30 };
  *   nor on an emulated processor (T_EMULATED is set).
  * - The same of some calls in a row: ThreadSanitizer takes too long over them.
  * - Two processors: on one a thread that is woken may run at once, and who has woken it is late.
- * - The kernel engine: it is about that, and does not exist for the other.
+ * - The kernel engine, or the pool: it is about that, and does not exist for the other. On a kernel with buffered AIO the
+ *   kernel engine leaves less to the pool.
  * - The tests' directory on ext4, which does not tell whether a buffered write would wait.
  * - Statistics, in a file that is removed before the test begins; its children have t_drop_statistics.
  */
@@ -73,6 +74,7 @@ enum t_need {
     T_STATISTICS = 128,
     T_EXT4 = 256,
     T_PARALLEL = 512,
+    T_POOL = 1024,
 };
 
 /*

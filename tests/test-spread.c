@@ -174,7 +174,7 @@ int main(void)
         {
             .name = "lists in the pool",
             .add = add,
-            .need = T_NO_SANITIZER | T_STATISTICS,
+            .need = T_POOL | T_NO_SANITIZER | T_STATISTICS,
         },
         { .name = NULL },
     };
