@@ -37,10 +37,13 @@ int paio_completion_epoll(void);
  */
 int paio_completion_share(int epoll, uint64_t about);
 
-/* Wakes a thread that sleeps in such a set, or keeps the next from it; once for some rings. Async-signal-safe. */
+/*
+ * Wakes one of the threads that sleep in such a set, or keeps the next from sleeping, which is told `about`. Rings that
+ * nobody has heard yet are one. Async-signal-safe.
+ */
 void paio_completion_ring(int epoll, uint64_t about);
 
-/* What is to be done about them. Signals blocked, no lock held. */
+/* Whoever is woken for prompt completions takes and settles all that are there. Signals blocked, no lock held. */
 void paio_completion_reap(void);
 
 #endif

@@ -114,8 +114,8 @@ void paio_dispatch_flush_pool(struct paio_batch *batch)
     paio_completion_wake();
 }
 
-/* After those for the pool, which would wait for the kernel. */
-static void flush_kernel(struct paio_batch *batch)
+/* Those for the pool first, which would wait for the kernel. */
+void paio_dispatch_flush(struct paio_batch *batch)
 {
     paio_dispatch_flush_pool(batch);
     if (!batch->kernel.count)
@@ -123,11 +123,6 @@ static void flush_kernel(struct paio_batch *batch)
     give(&paio_engine_kernel, batch->kernel.operations, batch->kernel.count);
     batch->kernel.count = 0;
     paio_completion_wake();
-}
-
-void paio_dispatch_flush(struct paio_batch *batch)
-{
-    flush_kernel(batch);
 }
 
 static void start(struct paio_request *request, struct paio_batch *batch)
@@ -146,7 +141,7 @@ static void start(struct paio_request *request, struct paio_batch *batch)
         operation->complete = paio_finish_later;
         batch->kernel.operations[batch->kernel.count++] = operation;
         if (batch->kernel.count == PAIO_KERNEL_LOAD)
-            flush_kernel(batch);
+            paio_dispatch_flush(batch);
     }
 }
 
@@ -220,13 +215,13 @@ static void start_fresh(struct paio_request *request, struct paio_batch *batch)
 {
     ssize_t result;
 
-    if (request->chosen == &paio_engine_stream)
+    if (request->chosen == &paio_engine_stream) {
         paio_dispatch_flush_pool(batch);
-    if (request->chosen == &paio_engine_stream &&
-        paio_stream_try(&request->operation, &result)) {
-        atomic_store(&request->operation.engine, &paio_engine_stream);
-        paio_finish_now(&request->operation, result);
-        return;
+        if (paio_stream_try(&request->operation, &result)) {
+            atomic_store(&request->operation.engine, &paio_engine_stream);
+            paio_finish_now(&request->operation, result);
+            return;
+        }
     }
     start(request, batch);
 }

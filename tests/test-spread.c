@@ -82,14 +82,20 @@ static void read_list(int fd)
     t_assert_all_read(&reads);
 }
 
+/* A file whose reads go to the pool; from now on this thread is the caller, and watched. */
+static int watched_file(void)
+{
+    t_watch_syscalls(watch);
+    caller = pthread_self();
+    return t_missed_file();
+}
+
 /* A tick starts all of them, if it comes before the first thread has begun. */
 START_TEST(threads_are_started_by_each_other)
 {
     double end = t_now() + t_patience();
-    int fd = t_missed_file();
+    int fd = watched_file();
 
-    t_watch_syscalls(watch);
-    caller = pthread_self();
     do {
         ck_assert(t_now() < end);
         /* Those of the last time have ended. */
@@ -106,10 +112,8 @@ END_TEST
 START_TEST(threads_are_woken_by_each_other)
 {
     double end = t_now() + t_patience();
-    int fd = t_missed_file();
+    int fd = watched_file();
 
-    t_watch_syscalls(watch);
-    caller = pthread_self();
     do {
         ck_assert(t_now() < end);
         read_list(fd);
