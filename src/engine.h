@@ -57,7 +57,7 @@ struct paio_operation {
     _Atomic bool arrived; /* the engine has seen it; before, cancel cannot tell anything of it */
     bool under_way;   /* a read that the device has begun with in the call that submitted it */
     bool stream;      /* no file position: read and write in place of pread and pwrite */
-    bool prompt;      /* somebody waits who will not reap: tell the completion thread */
+    bool prompt;      /* somebody waits who will not reap: wake a thread of ours that does */
     bool may_block;   /* kernel engine: the kernel takes it without RWF_NOWAIT */
     bool followed;    /* pool: the thread does another one at once: waiters may sleep till then */
     _Atomic bool awaited; /* pool: left to a thread that waits, and not claimed yet; under the pool's lock, but a hint

@@ -8,7 +8,7 @@
  * Nobody waits in io_getevents: it would return EINTR even under SA_RESTART, and while anyone is
  * inside others could not look at the ring. Each operation names an eventfd (IOCB_FLAG_RESFD)
  * that the kernel signals on completion: `waiters` for those somebody will wait for, `prompt` for
- * those that the completion thread must see at once. A waiter sleeps in read(2) on the first,
+ * those that a thread of the library must see at once. A waiter sleeps in read(2) on the first,
  * which restarts, is a cancellation point, and takes no event with it if its handler never
  * returns.
  *

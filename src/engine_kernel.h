@@ -76,7 +76,7 @@ int paio_kernel_wait(const struct timespec *deadline);
 void paio_kernel_kick(void);
 
 /*
- * The eventfd that becomes readable when a prompt operation has completed; -1 without the
+ * The eventfd that is signaled when a prompt operation has completed, and that nobody reads; -1 without the
  * engine.
  */
 int paio_kernel_prompt_fd(void);
