@@ -36,22 +36,22 @@ static int answer(int error)
 }
 
 /* Makes a request of what could not be done in the caller. */
-static PAIO_APART int accept_rest(struct aiocb *cb, enum paio_code code, size_t done, uint32_t process)
+static PAIO_APART int accept_rest(struct aiocb *cb, enum paio_code code, struct paio_progress progress, uint32_t process)
 {
-    struct paio_call call = { .cb = cb, .code = code, .process = process };
+    struct paio_call call = { .cb = cb, .code = code, .process = process, .progress = progress };
     struct paio_batch batch;
     struct paio_signals saved;
     int saved_errno = errno, error = 0;
 
     call.expected = paio_habit_expects(&call);
-    paio_choose_look(&call, done);
-    if (!paio_dispatch_quick(&call, done)) {
+    paio_choose_look(&call);
+    if (!paio_dispatch_quick(&call)) {
         paio_signals_block(&saved);
         /* Anew, if a handler has forked since, and this is the child. */
         paio_process_start();
         paio_dispatch_settle();
         paio_batch_init(&batch);
-        error = paio_dispatch_accept(&call, done, &batch);
+        error = paio_dispatch_accept(&call, &batch);
         paio_dispatch_flush(&batch);
         paio_signals_restore(&saved);
     }
@@ -64,14 +64,14 @@ static PAIO_APART int accept_rest(struct aiocb *cb, enum paio_code code, size_t 
 static int submit(struct aiocb *cb, enum paio_code code)
 {
     uint32_t process;
-    size_t done = 0;
+    struct paio_progress progress = { 0 };
     int error;
 
     paio_process_start();
     process = paio_process_started();
     error = paio_submit_check(cb, code);
-    if (!error && !paio_submit_inline(cb, code, &done, &error))
-        error = accept_rest(cb, code, done, process);
+    if (!error && !paio_submit_inline(cb, code, &progress, &error))
+        error = accept_rest(cb, code, progress, process);
     return answer(error);
 }
 

@@ -43,7 +43,7 @@ static bool without_waiting(enum paio_code code, int flags)
  * The way that a request goes which could not be served in the caller: this is the table of
  * doc/design.md. Here and nowhere else an engine is chosen.
  */
-const struct paio_engine *paio_choose_engine(const struct paio_call *call, size_t done)
+const struct paio_engine *paio_choose_engine(const struct paio_call *call)
 {
     const struct paio_engine *kernel = &paio_engine_kernel, *pool = &paio_engine_pool;
     uint32_t memory = atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed);
@@ -61,7 +61,7 @@ const struct paio_engine *paio_choose_engine(const struct paio_call *call, size_
     if (!(look->flags & O_DIRECT) && !without_waiting(call->code, look->flags))
         return pool;
     /* A long read whose beginning is cached: see read_beginning. */
-    if (!(look->flags & O_DIRECT) && done >= PAIO_INLINE_MAX)
+    if (!(look->flags & O_DIRECT) && call->progress.done >= PAIO_INLINE_MAX)
         return pool;
     if (call->code == PAIO_WRITE && (look->flags & O_APPEND || !paio_within_limit(cb, paio_limit_lately(paio_now()))))
         return pool;
@@ -124,12 +124,12 @@ static bool leavable(const struct paio_call *call)
     if (call->objection || class > PAIO_CLASS_WRITE)
         return false;
     if (class == PAIO_CLASS_READ &&
-        (paio_settings.buffered || !paio_inline_begun(call) || paio_pool_at_leisure(class)))
+        (paio_settings.buffered || !call->progress.under_way || paio_pool_at_leisure(class)))
         return false;
     return by_caller(call);
 }
 
-void paio_choose_look(struct paio_call *call, size_t done)
+void paio_choose_look(struct paio_call *call)
 {
     int fd = call->cb->aio_fildes;
 
@@ -144,5 +144,5 @@ void paio_choose_look(struct paio_call *call, size_t done)
     call->awaited = (call->leavable && call->expected & PAIO_WAITS_FOR_ANY) ||
                     (call->expected & PAIO_WAITS_FOR_IT && by_caller(call));
     if (!call->objection)
-        call->engine = paio_choose_engine(call, done);
+        call->engine = paio_choose_engine(call);
 }

@@ -9,13 +9,13 @@
 #include "order.h"
 
 /*
- * Looks at the descriptor of the call, which has gone past paio_inline with done bytes transferred, and
+ * Looks at the descriptor of the call, which has gone past paio_inline, and
  * for objections to it; if there are none it chooses the engine, and whether the call is left to the caller's wait.
  */
-void paio_choose_look(struct paio_call *call, size_t done);
+void paio_choose_look(struct paio_call *call);
 
 /* The engine that a call with a descriptor and a look at it, and without objections, starts on. */
-const struct paio_engine *paio_choose_engine(const struct paio_call *call, size_t done);
+const struct paio_engine *paio_choose_engine(const struct paio_call *call);
 
 /* Class of the pool that does the operation if the pool does it. flags: as F_GETFL. */
 enum paio_class paio_choose_class(enum paio_code code, int flags);

@@ -15,12 +15,11 @@
 #include "engine_pool.h"
 #include "engine_stream.h"
 #include "inbox.h"
-#include "inline.h"
 #include "order.h"
 #include "process.h"
 #include "stats.h"
 
-static void fill(struct paio_request *request, const struct paio_call *call, size_t done)
+static void fill(struct paio_request *request, const struct paio_call *call)
 {
     struct paio_operation *operation = &request->operation;
     const struct paio_look *look = &call->look;
@@ -33,8 +32,8 @@ static void fill(struct paio_request *request, const struct paio_call *call, siz
     operation->buffer = (void *) cb->aio_buf;
     operation->length = cb->aio_nbytes < PAIO_TRANSFER_MAX ? cb->aio_nbytes : PAIO_TRANSFER_MAX;
     operation->offset = cb->aio_offset;
-    operation->done = done;
-    operation->under_way = call->engine == &paio_engine_pool && paio_inline_begun(call);
+    operation->done = call->progress.done;
+    operation->under_way = call->engine == &paio_engine_pool && call->progress.under_way;
     operation->stream = look->kind == PAIO_KIND_SOCKET || look->kind == PAIO_KIND_STREAM;
     operation->may_block = !(look->flags & O_DIRECT);
     atomic_store_explicit(&operation->awaited, call->awaited, memory_order_relaxed);
@@ -185,9 +184,9 @@ void paio_dispatch_start(struct paio_link *requests)
 }
 
 /* Makes a request of the call, with everything but its file. */
-static void compose(struct paio_request *request, const struct paio_call *call, size_t done)
+static void compose(struct paio_request *request, const struct paio_call *call)
 {
-    fill(request, call, done);
+    fill(request, call);
     request->descriptor = call->descriptor;
     request->chosen = call->engine;
 }
@@ -226,7 +225,7 @@ static void start_fresh(struct paio_request *request, struct paio_batch *batch)
     start(request, batch);
 }
 
-int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_batch *batch)
+int paio_dispatch_accept(const struct paio_call *call, struct paio_batch *batch)
 {
     struct paio_request *request;
     struct paio_file *file;
@@ -236,7 +235,7 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
     request = paio_request_allocate(call->cb);
     if (!request)
         return -EAGAIN;
-    compose(request, call, done);
+    compose(request, call);
     file = able(request) ? paio_file_get(call->descriptor, &call->look) : NULL;
     if (!file) {
         paio_request_free(request);
@@ -259,7 +258,7 @@ static bool is_plain(const struct paio_call *call)
     return !call->objection && call->code <= PAIO_WRITE && (!call->awaited || call->leavable) &&
            call->look.kind == PAIO_KIND_REGULAR && paio_notify_there(&call->cb->aio_sigevent) &&
            !paio_settings.descriptor_order &&
-           (call->engine == &paio_engine_kernel || paio_inline_begun(call) ||
+           (call->engine == &paio_engine_kernel || call->progress.under_way ||
             (call->code == PAIO_WRITE &&
              paio_choose_class(call->code, call->look.flags) == PAIO_CLASS_WRITE));
 }
@@ -310,7 +309,7 @@ static void refused_in_call(const struct paio_call *call, struct paio_request *r
  * result published. The request is in flight from its commitment on: before, all is written that others may
  * look at.
  */
-static bool try_kernel(const struct paio_call *call, size_t done, struct paio_request *request,
+static bool try_kernel(const struct paio_call *call, struct paio_request *request,
                        struct paio_file *file)
 {
     struct paio_operation *operation = &request->operation;
@@ -318,7 +317,7 @@ static bool try_kernel(const struct paio_call *call, size_t done, struct paio_re
     if (!paio_kernel_begin())
         return false;
     paio_completion_wake();
-    compose(request, call, done);
+    compose(request, call);
     operation->complete = paio_finish_later;
     atomic_store(&operation->engine, &paio_engine_kernel);
     atomic_store(&operation->arrived, true);
@@ -336,35 +335,35 @@ static bool try_kernel(const struct paio_call *call, size_t done, struct paio_re
  * Nobody is told: the caller empties the inbox when it waits. If it does not the completion thread does, which
  * exposes what has been left for a tick.
  */
-static void leave(const struct paio_call *call, size_t done, struct paio_request *request, struct paio_file *file)
+static void leave(const struct paio_call *call, struct paio_request *request, struct paio_file *file)
 {
-    compose(request, call, done);
+    compose(request, call);
     commit(call, request, file);
     paio_inbox_put(request);
     paio_completion_wake();
 }
 
 /* Will a thread of the pool look into the inbox? */
-static bool try_pool(const struct paio_call *call, size_t done, struct paio_request *request,
+static bool try_pool(const struct paio_call *call, struct paio_request *request,
                      struct paio_file *file)
 {
     enum paio_class class = paio_choose_class(call->code, call->look.flags);
     struct paio_flow *flow = &file->flow[class];
 
     if (call->awaited) {
-        leave(call, done, request, file);
+        leave(call, request, file);
         return true;
     }
     /* For writes also one that has nothing else to do. */
     if (!paio_pool_at_work(flow, class) && !(class == PAIO_CLASS_WRITE && paio_pool_attended()))
         return false;
-    compose(request, call, done);
+    compose(request, call);
     commit(call, request, file);
     pass_to_pool(call, request, flow, class);
     return true;
 }
 
-bool paio_dispatch_quick(const struct paio_call *call, size_t done)
+bool paio_dispatch_quick(const struct paio_call *call)
 {
     struct paio_file *file = is_plain(call) ? paio_file_try(call->descriptor, &call->look) : NULL;
     struct paio_request *request;
@@ -376,8 +375,8 @@ bool paio_dispatch_quick(const struct paio_call *call, size_t done)
     request = paio_request_try(call->cb);
     /* Not before: the thread does not end while there is a request. */
     accepted = request && paio_completion_there() &&
-               (call->engine == &paio_engine_kernel ? try_kernel(call, done, request, file)
-                                                    : try_pool(call, done, request, file));
+               (call->engine == &paio_engine_kernel ? try_kernel(call, request, file)
+                                                    : try_pool(call, request, file));
     if (!is_same_process(call))
         return false;
     if (accepted)

@@ -33,6 +33,12 @@ static inline void paio_batch_init(struct paio_batch *batch)
     batch->kernel.count = batch->pool.count = 0;
 }
 
+/* How far a call has come before it is accepted. */
+struct paio_progress {
+    size_t done;     /* bytes transferred */
+    bool under_way;  /* a read: the page cache was asked for all of it, did not have it, and the device has begun */
+};
+
 /*
  * What a call asks for, as aio_read, aio_write, aio_fsync and lio_listio have it, and, from
  * paio_choose_look on, what its descriptor is.
@@ -41,6 +47,7 @@ struct paio_call {
     struct aiocb *cb;
     enum paio_code code;
     uint32_t process;             /* paio_process_started, as the call began */
+    struct paio_progress progress;
     struct paio_request *group;   /* list I/O group that is to be told, or NULL */
     struct paio_descriptor *descriptor;
     struct paio_look look;
@@ -56,7 +63,7 @@ struct paio_call {
  * Accepts the request: 0, and its result will be published, or -EAGAIN (no memory, no thread to
  * be had). Operations for the kernel and the pool are added to batch. Signals blocked.
  */
-int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_batch *batch);
+int paio_dispatch_accept(const struct paio_call *call, struct paio_batch *batch);
 
 /*
  * Accepts a transfer of a file that has requests in flight, without a lock and with signals open: one that
@@ -64,7 +71,7 @@ int paio_dispatch_accept(const struct paio_call *call, size_t done, struct paio_
  * thread of the pool that will find it: one that is at work on the file just now, or for writes an idle one;
  * or either of them that is left to a waiter. False: nothing has happened.
  */
-bool paio_dispatch_quick(const struct paio_call *call, size_t done);
+bool paio_dispatch_quick(const struct paio_call *call);
 
 /* What a waiter has carried out itself. */
 struct paio_performed {

@@ -116,25 +116,20 @@ static ssize_t write_cached(const struct aiocb *cb, int flags, uint64_t now, siz
     return *done == cb->aio_nbytes ? n : -EAGAIN;
 }
 
-static ssize_t try_read(const struct aiocb *cb, uint32_t memory, size_t *done)
+static ssize_t try_read(const struct aiocb *cb, uint32_t memory, struct paio_progress *progress)
 {
     bool is_long = cb->aio_nbytes > PAIO_INLINE_MAX;
+    ssize_t n;
 
     if (memory & PAIO_MEMORY)
-        return is_long ? -EAGAIN : read_cached(cb, cb->aio_nbytes, 0, done);
+        return is_long ? -EAGAIN : read_cached(cb, cb->aio_nbytes, 0, &progress->done);
     if ((memory & (PAIO_BUFFERED | PAIO_NO_NOWAIT)) != PAIO_BUFFERED)
         return -EAGAIN;
-    if (!is_long)
-        return read_cached(cb, cb->aio_nbytes, RWF_NOWAIT, done);
-    return paio_settings.buffered && cb->aio_nbytes <= SSIZE_MAX ? read_beginning(cb, done) : -EAGAIN;
-}
-
-bool paio_inline_begun(const struct paio_call *call)
-{
-    uint32_t memory = atomic_load_explicit(&call->descriptor->memory, memory_order_relaxed);
-
-    return call->code == PAIO_READ && call->cb->aio_nbytes <= PAIO_INLINE_MAX &&
-           (memory & (PAIO_BUFFERED | PAIO_NO_NOWAIT | PAIO_MEMORY)) == PAIO_BUFFERED;
+    if (is_long)
+        return paio_settings.buffered && cb->aio_nbytes <= SSIZE_MAX ? read_beginning(cb, &progress->done) : -EAGAIN;
+    n = read_cached(cb, cb->aio_nbytes, RWF_NOWAIT, &progress->done);
+    progress->under_way = n == -EAGAIN;
+    return n;
 }
 
 /*
@@ -162,7 +157,7 @@ static ssize_t try_write(struct paio_descriptor *descriptor, const struct aiocb 
     return memory & PAIO_LOCAL && paio_habit_grants(now) ? write_cached(cb, 0, now, done) : -EAGAIN;
 }
 
-ssize_t paio_inline(const struct aiocb *cb, enum paio_code code, size_t *done)
+ssize_t paio_inline(const struct aiocb *cb, enum paio_code code, struct paio_progress *progress)
 {
     struct paio_descriptor *descriptor = paio_descriptor_get(cb->aio_fildes);
     bool read = code == PAIO_READ;
@@ -176,7 +171,7 @@ ssize_t paio_inline(const struct aiocb *cb, enum paio_code code, size_t *done)
     if (!read && atomic_load(&descriptor->requests))
         return -EAGAIN;
     memory = paio_descriptor_recall(descriptor, cb->aio_fildes);
-    n = read ? try_read(cb, memory, done) : try_write(descriptor, cb, memory, done);
+    n = read ? try_read(cb, memory, progress) : try_write(descriptor, cb, memory, &progress->done);
     errno = saved;
     if (n >= 0)
         return n;

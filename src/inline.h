@@ -12,15 +12,9 @@ enum { PAIO_INLINE_MAX = 65536 };
 
 /*
  * Carries a request out in the caller if the page cache (or memory) can serve it without waiting, or if it is a buffered
- * write that is granted to the caller (habit.h): bytes, or -EAGAIN, and *done bytes have been transferred
- * already. Says nothing to anyone. Takes no lock. Leaves errno alone.
+ * write that is granted to the caller (habit.h): bytes, or -EAGAIN, and *progress, which was
+ * nothing, says how far it has come. Says nothing to anyone. Takes no lock. Leaves errno alone.
  */
-ssize_t paio_inline(const struct aiocb *cb, enum paio_code code, size_t *done);
-
-/*
- * Has paio_inline, which could not do the call, had the device begin with it? The page cache was asked for
- * all of a read, and did not have it.
- */
-bool paio_inline_begun(const struct paio_call *call);
+ssize_t paio_inline(const struct aiocb *cb, enum paio_code code, struct paio_progress *progress);
 
 #endif

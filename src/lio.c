@@ -58,21 +58,22 @@ static bool in_company(const struct aiocb *cb)
 }
 
 /* Makes a request of what could not be done in the caller. */
-static PAIO_APART int accept_rest(struct listing *listing, struct aiocb *cb, enum paio_code code, size_t done)
+static PAIO_APART int accept_rest(struct listing *listing, struct aiocb *cb, enum paio_code code,
+                                  struct paio_progress progress)
 {
-    struct paio_call call = { .cb = cb, .code = code, .group = listing->group };
+    struct paio_call call = { .cb = cb, .code = code, .group = listing->group, .progress = progress };
 
     enter(listing);
     if (listing->awaited && !in_company(cb))
         call.expected = PAIO_WAITS;
-    paio_choose_look(&call, done);
-    return paio_dispatch_accept(&call, done, &listing->batch);
+    paio_choose_look(&call);
+    return paio_dispatch_accept(&call, &listing->batch);
 }
 
 static void submit_entry(struct listing *listing, struct aiocb *cb)
 {
     enum paio_code code = cb->aio_lio_opcode == LIO_READ ? PAIO_READ : PAIO_WRITE;
-    size_t done = 0;
+    struct paio_progress progress = { 0 };
     int error;
 
     if (cb->aio_lio_opcode != LIO_READ && cb->aio_lio_opcode != LIO_WRITE) {
@@ -88,8 +89,8 @@ static void submit_entry(struct listing *listing, struct aiocb *cb)
     }
     if (cb->aio_sigevent.sigev_notify != SIGEV_NONE)
         enter(listing);
-    if (!paio_submit_inline(cb, code, &done, &error))
-        error = accept_rest(listing, cb, code, done);
+    if (!paio_submit_inline(cb, code, &progress, &error))
+        error = accept_rest(listing, cb, code, progress);
     else if (listing->batch.pool.count)
         paio_dispatch_flush_pool(&listing->batch);
     if (error) {

@@ -40,7 +40,7 @@ static const char *way_of(const struct request *request)
     if (request->at_hand && !paio_settings.descriptor_order && request->code == PAIO_WRITE &&
         !request->flags && !(request->memory & PAIO_NO_NOWAIT))
         return "inline or pool";
-    return paio_choose_engine(&call, 0)->name;
+    return paio_choose_engine(&call)->name;
 }
 
 static void print_row(const char *text, const char *way, const char *remark)
