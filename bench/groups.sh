@@ -186,6 +186,7 @@ group_notification() {
                 [ "$depth" != 1 ] || direct="$direct psync" read="$read psync"
             fi
             row "$title, cached" "$depth" cached "$read" notify_run "$kind" '' --rw=randread --norandommap --invalidate=0
+            [ "$quick" = yes ] || row "$title, cold" "$depth" uncached 'glibc ours' notify_run "$kind" ''
             row "$title, O_DIRECT" "$depth" uncached "$direct" notify_run "$kind" -d --rw=randread --norandommap --direct=1
         done
     done

@@ -10,6 +10,7 @@
  * pair      two writes, the file opened with O_APPEND, waited for at once, the first first
  * pooled    as write, waited for with a time limit
  * limited   as single, waited for with a time limit
+ * alone     the same with reads
  * dsync     as write, the file opened with O_DSYNC
  * list      lio_listio(LIO_WAIT) of LIST reads
  * one       the same of a single one
@@ -159,6 +160,8 @@ int main(int argc, char **argv)
         window(1, options.count, LIO_WRITE, bench_wait);
     else if (!strcmp(kind, "limited"))
         window(1, options.count, LIO_WRITE, wait_limited);
+    else if (!strcmp(kind, "alone"))
+        window(1, options.count, LIO_READ, wait_limited);
     else if (!strcmp(kind, "pair"))
         pairs(options.count);
     else if (!strcmp(kind, "pooled"))

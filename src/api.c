@@ -70,7 +70,7 @@ static int submit(struct aiocb *cb, enum paio_code code)
     paio_process_start();
     process = paio_process_started();
     error = paio_submit_check(cb, code);
-    if (!error && !paio_submit_inline(cb, code, &progress, &error))
+    if (!error && !paio_submit_inline(cb, code, true, &progress, &error))
         error = accept_rest(cb, code, progress, process);
     return answer(error);
 }

@@ -91,6 +91,12 @@ bool paio_pool_at_leisure(enum paio_class class)
            atomic_load_explicit(&paio_pool.class[class].interval, memory_order_relaxed) > LEISURE;
 }
 
+bool paio_pool_at_rest(enum paio_class class)
+{
+    return atomic_load_explicit(&paio_pool.class[class].working, memory_order_relaxed) <=
+           atomic_load_explicit(&paio_pool.class[class].returning, memory_order_relaxed);
+}
+
 /* Under the lock. */
 static void note_interval(enum paio_class class, uint64_t latest)
 {

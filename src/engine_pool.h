@@ -31,6 +31,9 @@ bool paio_pool_able(enum paio_class class);
  */
 bool paio_pool_at_leisure(enum paio_class class);
 
+/* Has every thread of that class done what it was given? Lock-free, a hint. */
+bool paio_pool_at_rest(enum paio_class class);
+
 /*
  * Are as many threads at work on the flow, of that class, as are good for it? Then one of them calls attend
  * later. Sequentially consistent. Lock-free.

@@ -193,6 +193,11 @@ bool paio_habit_waits(const struct aiocb *const list[], int count)
     return left;
 }
 
+bool paio_habit_there(void)
+{
+    return habit.alone.credit >= ENOUGH || habit.among.credit >= ENOUGH;
+}
+
 bool paio_habit_grants(uint64_t now)
 {
     return now < habit.granted_until;

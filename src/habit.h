@@ -36,6 +36,9 @@ void paio_habit_submitted(const struct paio_call *call);
  */
 bool paio_habit_waits(const struct aiocb *const list[], int count);
 
+/* Has the thread either habit? */
+bool paio_habit_there(void);
+
 /* May a buffered write be carried out in the call that submits it? now: by paio_now. */
 bool paio_habit_grants(uint64_t now);
 

@@ -10,9 +10,16 @@
 #include <limits.h>
 #include <sys/uio.h>
 
+#include "engine_pool.h"
 #include "habit.h"
 #include "limit.h"
 #include "process.h"
+
+/* Reads one after the other that were not cached, after which the next is taken for one as well; and how often one is tried. */
+enum { COLD = 8, PROBE = 16 };
+
+/* Reads of this thread since one that was cached. */
+static __thread uint32_t missed __attribute__((tls_model("initial-exec")));
 
 /*
  * pread(2), or preadv2(2) with flags, which takes longer; and the same for writes. But no cancellation points: aio_read and
@@ -116,7 +123,23 @@ static ssize_t write_cached(const struct aiocb *cb, int flags, uint64_t now, siz
     return *done == cb->aio_nbytes ? n : -EAGAIN;
 }
 
-static ssize_t try_read(const struct aiocb *cb, uint32_t memory, struct paio_progress *progress)
+/*
+ * A read that was not cached, and the next: is it better not even tried, but left to a thread of the pool as it is? The
+ * device would begin with it at once, but a thread is woken on another processor then, while this one goes on, and has
+ * to wake this one again; who does all of it is as soon done, and often on this processor. So where reads come one at a
+ * time, by a thread that does not wait for them itself, and would hardly be found in the page cache: some before were
+ * not. Each PROBE-th is tried all the same.
+ */
+static PAIO_APART bool is_for_pool(bool single)
+{
+    if (!single || !paio_pool_at_rest(PAIO_CLASS_READ) || paio_settings.buffered || paio_habit_there()) {
+        missed = 0;
+        return false;
+    }
+    return ++missed > COLD && missed % PROBE;
+}
+
+static ssize_t try_read(const struct aiocb *cb, uint32_t memory, bool single, struct paio_progress *progress)
 {
     bool is_long = cb->aio_nbytes > PAIO_INLINE_MAX;
     ssize_t n;
@@ -127,8 +150,15 @@ static ssize_t try_read(const struct aiocb *cb, uint32_t memory, struct paio_pro
         return -EAGAIN;
     if (is_long)
         return paio_settings.buffered && cb->aio_nbytes <= SSIZE_MAX ? read_beginning(cb, &progress->done) : -EAGAIN;
+    if (missed && is_for_pool(single))
+        return -EAGAIN;
     n = read_cached(cb, cb->aio_nbytes, RWF_NOWAIT, &progress->done);
-    progress->under_way = n == -EAGAIN;
+    if (n == -EAGAIN) {
+        progress->under_way = true;
+        missed += !missed;
+    } else if (missed) {
+        missed = 0;
+    }
     return n;
 }
 
@@ -157,7 +187,7 @@ static ssize_t try_write(struct paio_descriptor *descriptor, const struct aiocb 
     return memory & PAIO_LOCAL && paio_habit_grants(now) ? write_cached(cb, 0, now, done) : -EAGAIN;
 }
 
-ssize_t paio_inline(const struct aiocb *cb, enum paio_code code, struct paio_progress *progress)
+ssize_t paio_inline(const struct aiocb *cb, enum paio_code code, bool single, struct paio_progress *progress)
 {
     struct paio_descriptor *descriptor = paio_descriptor_get(cb->aio_fildes);
     bool read = code == PAIO_READ;
@@ -171,7 +201,7 @@ ssize_t paio_inline(const struct aiocb *cb, enum paio_code code, struct paio_pro
     if (!read && atomic_load(&descriptor->requests))
         return -EAGAIN;
     memory = paio_descriptor_recall(descriptor, cb->aio_fildes);
-    n = read ? try_read(cb, memory, progress) : try_write(descriptor, cb, memory, &progress->done);
+    n = read ? try_read(cb, memory, single, progress) : try_write(descriptor, cb, memory, &progress->done);
     errno = saved;
     if (n >= 0)
         return n;

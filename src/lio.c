@@ -89,7 +89,7 @@ static void submit_entry(struct listing *listing, struct aiocb *cb)
     }
     if (cb->aio_sigevent.sigev_notify != SIGEV_NONE)
         enter(listing);
-    if (!paio_submit_inline(cb, code, &progress, &error))
+    if (!paio_submit_inline(cb, code, false, &progress, &error))
         error = accept_rest(listing, cb, code, progress);
     else if (listing->batch.pool.count)
         paio_dispatch_flush_pool(&listing->batch);

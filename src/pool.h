@@ -55,7 +55,7 @@ extern struct paio_pool {
         struct paio_line line;        /* p: what is queued */
         struct paio_link idle;        /* p: workers that were given nothing, the latest first */
         unsigned threads;             /* p */
-        unsigned working;             /* p: threads that are not idle */
+        _Atomic unsigned working;     /* p to write: threads that are not idle */
         unsigned guests;              /* p: callers at work in the place of a thread */
         bool asked;                   /* p: paio_pool_able was, since a thread would have ended: it is to be there */
         _Atomic unsigned late;        /* p to write: threads that the last two ticks saw with the same operation */

@@ -29,14 +29,14 @@ static inline int paio_submit_check(const struct aiocb *cb, enum paio_code code)
  * Serves the call in the caller: true, and *error is 0 or -EAGAIN (it cannot be notified).
  * False: it has to be accepted, and *progress, which was nothing, says how far it has come.
  */
-static inline bool paio_submit_inline(struct aiocb *cb, enum paio_code code, struct paio_progress *progress,
-                                      int *error)
+static inline bool paio_submit_inline(struct aiocb *cb, enum paio_code code, bool single,
+                                      struct paio_progress *progress, int *error)
 {
     uint64_t began = paio_stats_accepted();
     ssize_t n;
 
     PAIO_PROBE_SUBMIT(cb, code);
-    n = paio_inline(cb, code, progress);
+    n = paio_inline(cb, code, single, progress);
     if (n < 0)
         return false;
     *error = paio_finish_in_caller(cb, code, n, began);

@@ -10,7 +10,7 @@ struct t_reads t_left_reads;
 
 int t_missed_file(void)
 {
-    t_miss_the_page_cache();
+    t_miss_the_page_cache(true);
     return t_cached_file(T_HABIT_SIZE);
 }
 

@@ -25,6 +25,7 @@ __attribute__((no_sanitize("address", "thread"))) long syscall(long number, ...)
     long (*next)(long, ...) = atomic_load(&found);
     t_syscall_watcher *watcher = atomic_load(&watching);
     long arguments[6], result;
+    bool missed;
     va_list list;
 
     if (!next)
@@ -33,15 +34,14 @@ __attribute__((no_sanitize("address", "thread"))) long syscall(long number, ...)
     for (int i = 0; i < 6; i++)
         arguments[i] = va_arg(list, long);
     va_end(list);
-    if (number == SYS_preadv2 && arguments[5] & RWF_NOWAIT && atomic_load(&missing)) {
-        errno = EAGAIN;
-        return -1;
-    }
     if (watcher)
         watcher(number, false);
-    result = next(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+    missed = number == SYS_preadv2 && arguments[5] & RWF_NOWAIT && atomic_load(&missing);
+    result = missed ? -1 : next(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
     if (watcher)
         watcher(number, true);
+    if (missed)
+        errno = EAGAIN;
     return result;
 }
 
@@ -51,8 +51,8 @@ void t_watch_syscalls(t_syscall_watcher *watcher)
     atomic_store(&watching, watcher);
 }
 
-void t_miss_the_page_cache(void)
+void t_miss_the_page_cache(bool from_now_on)
 {
     syscall(SYS_getpid);
-    atomic_store(&missing, true);
+    atomic_store(&missing, from_now_on);
 }

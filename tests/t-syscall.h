@@ -15,9 +15,9 @@ typedef void t_syscall_watcher(long number, bool over);
 void t_watch_syscalls(t_syscall_watcher *watcher);
 
 /*
- * From now on preadv2 with RWF_NOWAIT finds nothing, as if no page were cached, and the device had begun to read it.
- * Whoever reads in another way has it at once.
+ * From now on, or no longer, preadv2 with RWF_NOWAIT finds nothing, as if no page were cached, and the device had begun to
+ * read it. Whoever reads in another way has it at once.
  */
-void t_miss_the_page_cache(void);
+void t_miss_the_page_cache(bool from_now_on);
 
 #endif

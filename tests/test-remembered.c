@@ -62,7 +62,7 @@ START_TEST(the_number_becomes_another_files)
     int fd = t_memory_file(BLOCK), file = t_cached_file(BLOCK);
 
     ck_assert_uint_eq(served(fd, SOME), SOME);
-    t_miss_the_page_cache();
+    t_miss_the_page_cache(true);
     ck_assert_int_eq(syscall(SYS_dup3, file, fd, O_CLOEXEC), fd);
     t_until(served(fd, SOME) == 0);
 }
