@@ -34,6 +34,11 @@ full_or_quick() {
     if [ "$quick" = yes ]; then echo "$2"; else echo "$1"; fi
 }
 
+# rounds_for DEPTH: of O_DIRECT rows. At depth 32 they have targets that are as close as the rounds' spread.
+rounds_for() {
+    if [ "$1" = 32 ]; then full_or_quick "$CLOSE_ROUNDS" "$ROUNDS"; else echo "$ROUNDS"; fi
+}
+
 # full COMMAND...: not in a quick run.
 full() {
     [ "$quick" = yes ] || "$@"
@@ -49,8 +54,8 @@ group_fio() {
             sides=$(full_or_quick "$cached" "$sides")
             ;;
         esac
-        fio_row "O_DIRECT random read" "$depth" uncached "$sides" --rw=randread --direct=1 --norandommap
-        fio_row "O_DIRECT random write" "$depth" uncached "$sides" --rw=randwrite --direct=1 --norandommap
+        rounds=$(rounds_for "$depth") fio_row "O_DIRECT random read" "$depth" uncached "$sides" --rw=randread --direct=1 --norandommap
+        rounds=$(rounds_for "$depth") fio_row "O_DIRECT random write" "$depth" uncached "$sides" --rw=randwrite --direct=1 --norandommap
         full fio_row "O_DIRECT 70/30 mix" "$depth" uncached "$sides" --rw=randrw --rwmixread=70 --direct=1 --norandommap
         # A cold read visits no block twice (lfsr), or it would find what it brought in itself.
         fio_row "cold buffered random read" "$depth" uncached "$sides" --rw=randread --random_generator=lfsr
@@ -175,7 +180,7 @@ have_slow_disk() {
 }
 
 group_notification() {
-    local kind depth title read direct
+    local kind depth title read direct rounds
     for depth in $(full_or_quick '1 32' '32'); do
         for kind in $(full_or_quick 'signal thread list' 'signal thread'); do
             title=SIGEV_$(echo "$kind" | tr '[:lower:]' '[:upper:]')
@@ -187,7 +192,9 @@ group_notification() {
             fi
             row "$title, cached" "$depth" cached "$read" notify_run "$kind" '' --rw=randread --norandommap --invalidate=0
             [ "$quick" = yes ] || row "$title, cold" "$depth" uncached 'glibc ours' notify_run "$kind" ''
+            [ "$kind" = list ] || rounds=$(rounds_for "$depth")
             row "$title, O_DIRECT" "$depth" uncached "$direct" notify_run "$kind" -d --rw=randread --norandommap --direct=1
+            rounds=
         done
     done
 }

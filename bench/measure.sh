@@ -35,7 +35,7 @@ count_rows() {
 }
 
 # row TITLE XS CACHE SIDES COMMAND...: measures. COMMAND SIDE X is one run; "COMMAND..." SIDE X proof is
-# its short form with the library's statistics kept. All XS are interleaved like the sides.
+# its short form with the library's statistics kept. All XS are interleaved like the sides. $rounds: other than ROUNDS.
 row() {
     local title=$1 xs=$2 cache=$3 sides=$4 round x side
     shift 4
@@ -49,7 +49,7 @@ row() {
         prove "$title" "$x" "$cache" "$@"
         case " $sides " in *" bare "*) proving=yes "$@" bare "$x" "$cache" ;; esac # it dies if it was not at work
     done
-    for round in $(seq "$ROUNDS"); do
+    for round in $(seq "${rounds:-$ROUNDS}"); do
         for x in $xs; do
             for side in $sides; do
                 one_run "$title" "$x" "$cache" "$side" "$round" "$@"
