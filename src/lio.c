@@ -91,8 +91,6 @@ static void submit_entry(struct listing *listing, struct aiocb *cb)
         enter(listing);
     if (!paio_submit_inline(cb, code, false, &progress, &error))
         error = accept_rest(listing, cb, code, progress);
-    else if (listing->batch.pool.count)
-        paio_dispatch_flush_pool(&listing->batch);
     if (error) {
         listing->short_of_resources = true;
         reject(cb, error);
@@ -101,9 +99,16 @@ static void submit_entry(struct listing *listing, struct aiocb *cb)
 
 static void submit_list(struct listing *listing, struct aiocb *const list[], int count)
 {
-    for (int i = 0; i < count; i++)
-        if (list[i] && list[i]->aio_lio_opcode != LIO_NOP)
-            submit_entry(listing, list[i]);
+    for (int i = 0; i < count; i++) {
+        unsigned collected = listing->batch.pool.count;
+
+        if (!list[i] || list[i]->aio_lio_opcode == LIO_NOP)
+            continue;
+        submit_entry(listing, list[i]);
+        /* There may be many more that are not the pool's. */
+        if (listing->batch.pool.count <= collected)
+            paio_dispatch_flush_pool(&listing->batch);
+    }
     paio_dispatch_flush(&listing->batch);
 }
 
