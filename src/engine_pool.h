@@ -31,7 +31,7 @@ bool paio_pool_able(enum paio_class class);
  */
 bool paio_pool_at_leisure(enum paio_class class);
 
-/* Has every thread of that class done what it was given? Lock-free, a hint. */
+/* Has every thread of that class done what it was given? What is queued for one of them may be left. Lock-free, a hint. */
 bool paio_pool_at_rest(enum paio_class class);
 
 /*

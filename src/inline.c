@@ -18,7 +18,7 @@
 /* Reads one after the other that were not cached, after which the next is taken for one as well; and how often one is tried. */
 enum { COLD = 8, PROBE = 16 };
 
-/* Reads of this thread since one that was cached. */
+/* Reads of this thread that came alone and were not cached, or not tried, one after the other: whatever their file. */
 static __thread uint32_t missed __attribute__((tls_model("initial-exec")));
 
 /*
@@ -155,7 +155,8 @@ static ssize_t try_read(const struct aiocb *cb, uint32_t memory, bool single, st
     n = read_cached(cb, cb->aio_nbytes, RWF_NOWAIT, &progress->done);
     if (n == -EAGAIN) {
         progress->under_way = true;
-        missed += !missed;
+        if (!missed)
+            missed = 1;
     } else if (missed) {
         missed = 0;
     }
