@@ -91,10 +91,12 @@ int paio_completion_share(int epoll, uint64_t about)
         return -ENOSYS;
     if (watch(epoll, EPOLL_CTL_ADD, prompt, PROMPT_EVENTS, about) < 0)
         return -errno;
-    /* Anew, to be behind it. What is signaled in between is an event of the new one. */
-    watch(own, EPOLL_CTL_DEL, prompt, 0, 0);
-    watch(own, EPOLL_CTL_ADD, prompt, PROMPT_EVENTS, ABOUT_PROMPT);
-    return 0;
+    /*
+     * Anew, to be behind it. What is signaled in between is an event of the new one. If dup2 has moved the eventfd it is
+     * there by its old number too, in front: then the completion thread is woken as before.
+     */
+    epoll_ctl(own, EPOLL_CTL_DEL, prompt, &(struct epoll_event){ .events = 0 });
+    return watch(own, EPOLL_CTL_ADD, prompt, PROMPT_EVENTS, ABOUT_PROMPT) < 0 ? -errno : 0;
 }
 
 void paio_completion_ring(int epoll, uint64_t about)
@@ -196,8 +198,14 @@ static int wait_events(struct epoll_event *events, int timeout)
     const struct timespec one_tick = { .tv_nsec = TICK * 1000000 };
     int epoll = atomic_load(&completion.epoll);
 
-    if (epoll >= 0)
-        return epoll_wait(epoll, events, EVENTS, timeout);
+    if (epoll >= 0) {
+        int n = epoll_wait(epoll, events, EVENTS, timeout);
+
+        if (n >= 0 || errno == EINTR)
+            return n;
+        /* Somebody has closed it behind our back, unless dup2 has moved it. */
+        atomic_compare_exchange_strong(&completion.epoll, &epoll, -1);
+    }
     /* No descriptor was to be had: streams are refused, the rest needs only the tick. */
     nanosleep(&one_tick, NULL);
     return 0;

@@ -10,8 +10,12 @@
  * caller's, each call gets a thread made to them.
  *
  * With kernel AIO idle threads sleep in an epoll set, where a completion that is to be told at once wakes one of
- * them: it reaps, and makes the call that comes of it, where the completion thread would have had to wake it. For
+ * them: it reaps, and makes the call that comes of it; the completion thread would have to wake it for that. For
  * other calls the set is rung. Without it, for want of descriptors or of the kernel's AIO, they sleep on a condition.
+ * If somebody closes the set behind our back, the tick finds calls that nobody begins.
+ *
+ * A function that forks may return in the child as well. Nothing there is the child's: neither the calls that wait, nor
+ * the lock, nor the set, which is the parent's own. So the thread ends, and the child with it, as one of glibc's would.
  *
  * No thread is started but by paio_notify_able (in a call that submits), by the completion
  * thread, and by the threads here: paio_notify may run in a signal handler.
@@ -34,13 +38,14 @@ enum { IDLE_SECONDS = 1, KEYS = PTHREAD_KEYS_MAX };
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t condition;
-    _Atomic int epoll;             /* a private descriptor, or -1; n to write */
+    _Atomic int epoll;             /* a private descriptor, or -1 */
     struct paio_link signals;      /* n: notices that the kernel had no room for */
     struct paio_link calls;        /* n: notices that wait for a thread */
     _Atomic uint32_t waiting;      /* n to write: length of signals */
     _Atomic unsigned threads;      /* n to write: that make calls */
     unsigned idle;                 /* n: of them */
     unsigned begun, begun_before;  /* n: calls begun; at the last tick */
+    unsigned stalled;              /* n: ticks in a row that found calls, and none begun */
 } notify = { .lock = PTHREAD_MUTEX_INITIALIZER, .epoll = -1 };
 
 /* What an event of the set is about. */
@@ -64,6 +69,7 @@ void paio_notify_reset(void)
     paio_private_close(&notify.epoll);
     atomic_store(&notify.threads, 0);
     notify.idle = 0;
+    notify.begun = notify.begun_before = notify.stalled = 0;
 }
 
 /* 0 also for a signal that does not exist: that must not change the result of the I/O. */
@@ -154,11 +160,13 @@ static bool left_something(struct keys *before)
     return memcmp(now.set, before->set, now.words * sizeof now.set[0]) != 0;
 }
 
-static void thread_ends(void *unused)
+static void thread_ends(void *argument)
 {
+    const uint32_t *process = argument;
     struct paio_signals saved;
 
-    (void) unused;
+    if (paio_process_started() != *process)
+        return;
     paio_signals_block(&saved);
     pthread_mutex_lock(&notify.lock);
     atomic_fetch_sub(&notify.threads, 1);
@@ -230,6 +238,14 @@ static void wake_one(void)
         paio_completion_ring(epoll, ABOUT_CALL);
 }
 
+/* Milliseconds from now, at least 0. */
+static int time_left(const struct timespec *until)
+{
+    int64_t then = (int64_t) until->tv_sec * 1000000000 + until->tv_nsec, left = then - (int64_t) paio_now();
+
+    return left > 0 ? (int) ((left + 999999) / 1000000) : 0;
+}
+
 /* Sleeps until woken, perhaps, or for as long as until says: false. Under the lock, which it releases meanwhile. */
 static bool sleep_until(const struct timespec *until)
 {
@@ -239,16 +255,16 @@ static bool sleep_until(const struct timespec *until)
     if (epoll < 0)
         return pthread_cond_timedwait(&notify.condition, &notify.lock, until) == 0;
     pthread_mutex_unlock(&notify.lock);
-    n = epoll_wait(epoll, events, EVENTS, IDLE_SECONDS * 1000);
+    n = epoll_wait(epoll, events, EVENTS, time_left(until));
     looking = true;
     for (int i = 0; i < n; i++)
         if (events[i].data.u64 == ABOUT_PROMPT)
             paio_completion_reap();
     looking = false;
     pthread_mutex_lock(&notify.lock);
-    /* Somebody has closed it behind our back, and may have the number for something else. */
+    /* Somebody has closed it behind our back, unless dup2 has moved it, and may have the number for something else. */
     if (n < 0 && errno != EINTR)
-        atomic_store(&notify.epoll, -1);
+        atomic_compare_exchange_strong(&notify.epoll, &epoll, -1);
     return n != 0;
 }
 
@@ -276,6 +292,7 @@ static struct paio_notice *next_call(void)
 
 static void *serve_calls(void *unused)
 {
+    uint32_t process = paio_process_started();
     struct keys keys;
     struct paio_notice *notice;
     sigset_t all, none;
@@ -285,7 +302,7 @@ static void *serve_calls(void *unused)
     sigfillset(&all);
     sigemptyset(&none);
     note_keys(&keys);
-    pthread_cleanup_push(thread_ends, unused);
+    pthread_cleanup_push(thread_ends, &process);
     do {
         struct sigevent event;
 
@@ -300,9 +317,9 @@ static void *serve_calls(void *unused)
         notice->release(notice);
         call(&event, &none);
         pthread_sigmask(SIG_SETMASK, &all, NULL);
-    } while (!left_something(&keys));
+    } while (paio_process_started() == process && !left_something(&keys));
     pthread_cleanup_pop(1);
-    return NULL;
+    return unused;
 }
 
 /* One thread more. Under the lock. */
@@ -377,14 +394,16 @@ static void send_waiting(void)
         atomic_fetch_sub(&notify.waiting, 1);
         pthread_mutex_unlock(&notify.lock);
         notice->release(notice);
-        }
+    }
 }
 
 void paio_notify_tick(void)
 {
     send_waiting();
     pthread_mutex_lock(&notify.lock);
-    if (!paio_list_empty(&notify.calls) && !notify.idle && notify.begun == notify.begun_before)
+    if (paio_list_empty(&notify.calls) || notify.begun != notify.begun_before)
+        notify.stalled = 0;
+    else if (notify.stalled++ || !notify.idle)
         start_thread();
     notify.begun_before = notify.begun;
     pthread_mutex_unlock(&notify.lock);

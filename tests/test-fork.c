@@ -365,6 +365,52 @@ START_TEST(queued_appends_are_written_once)
 }
 END_TEST
 
+/* A function that forks: calls made there, and in the child, in memory that they share. */
+static struct {
+    atomic_uint here, in_children;
+    _Atomic pid_t child;
+} *calls;
+
+static void count_call(union sigval parent)
+{
+    atomic_fetch_add(getpid() == parent.sival_int ? &calls->here : &calls->in_children, 1);
+}
+
+static void submit_called(int i, void (*function)(union sigval))
+{
+    t_prepare(&cbs[i], file, buf, 1, 0);
+    cbs[i].aio_sigevent.sigev_notify = SIGEV_THREAD;
+    cbs[i].aio_sigevent.sigev_notify_function = function;
+    cbs[i].aio_sigevent.sigev_value.sival_int = getpid();
+    ck_assert_int_eq(aio_read(&cbs[i]), 0);
+}
+
+/* While others wait to be called. */
+static void fork_and_return(union sigval parent)
+{
+    pid_t child;
+
+    (void) parent;
+    for (int i = 1; i < MANY; i++)
+        submit_called(i, count_call);
+    child = fork();
+    if (child)
+        atomic_store(&calls->child, child);
+}
+
+START_TEST(child_that_returns_from_a_function_leaves_the_parents_calls_alone)
+{
+    calls = mmap(NULL, sizeof *calls, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(calls, MAP_FAILED);
+    file = t_cached_file(SIZE);
+    submit_called(0, fork_and_return);
+    t_until(atomic_load(&calls->child));
+    t_reap(atomic_load(&calls->child));
+    t_until(atomic_load(&calls->here) == MANY - 1);
+    ck_assert_uint_eq(atomic_load(&calls->in_children), 0);
+}
+END_TEST
+
 static void add_fork(TCase *tests)
 {
     tcase_add_test(tests, childs_requests_work);
@@ -380,6 +426,7 @@ static void add_fork(TCase *tests)
     tcase_add_test(tests, clones_close_leaves_the_parents_requests_alone);
     tcase_add_test(tests, bare_forks_close_leaves_the_parents_requests_alone);
     tcase_add_test(tests, spawned_programs_run_while_requests_are_pending);
+    tcase_add_test(tests, child_that_returns_from_a_function_leaves_the_parents_calls_alone);
 }
 
 static void add_busy(TCase *tests)
