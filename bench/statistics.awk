@@ -61,8 +61,11 @@ function measured(key, side, figure,    i, count, list) {
 # The ratios of a side to another (of another row, maybe), round by round. False: there are none.
 function compared(key, side, other_key, other, figure,    i, count, list, base) {
     for (i = 1; i <= rounds; i++) {
+        # Rows have more rounds or fewer, and to look at one that is not there would make it.
+        if (!((other_key, other, figure, i) in value) || !((key, side, figure, i) in value))
+            continue
         base = value[other_key, other, figure, i] + 0
-        if (base > 0 && (key, side, figure, i) in value)
+        if (base > 0)
             list[++count] = value[key, side, figure, i] / base
     }
     if (!count)
