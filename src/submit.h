@@ -28,6 +28,7 @@ static inline int paio_submit_check(const struct aiocb *cb, enum paio_code code)
 /*
  * Serves the call in the caller: true, and *error is 0 or -EAGAIN (it cannot be notified).
  * False: it has to be accepted, and *progress, which was nothing, says how far it has come.
+ * single: it is not one of a list.
  */
 static inline bool paio_submit_inline(struct aiocb *cb, enum paio_code code, bool single,
                                       struct paio_progress *progress, int *error)
