@@ -24,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -233,6 +234,13 @@ bool t_is_awaited(const struct aiocb *cb);
 
 /* The system call that the thread sleeps in, or -1: also in a child, of its parent's. */
 long t_call_of(pid_t thread);
+
+/* What the C library's epoll_wait is there: newer architectures have no system call of that name. */
+#ifdef SYS_epoll_wait
+#define T_EPOLL_WAIT SYS_epoll_wait
+#else
+#define T_EPOLL_WAIT SYS_epoll_pwait
+#endif
 
 /* The number of threads of this process that sleep in the system call. */
 unsigned int t_threads_in(long call);

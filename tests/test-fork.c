@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * fork: what the parent keeps, and what the child can do.
+ * fork: what the parent keeps, and what the child can do. Children that come about otherwise are in test-children.c.
  */
 #include "t.h"
 
 #include <pthread.h>
-#include <spawn.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
 enum { SIZE = 1 << 20, MANY = 100 };
-
-extern char **environ;
 
 static struct aiocb cb, cbs[MANY];
 static unsigned char buf[SIZE];
@@ -114,21 +108,6 @@ START_TEST(parents_pending_requests_are_untouched)
 }
 END_TEST
 
-/* A read of the common pipe, which the child must not disturb. */
-static void start_common(void)
-{
-    common = t_pipe();
-    t_submit_read(&cb, common.in, buf, 100, 0);
-}
-
-static void assert_common_goes_on(void)
-{
-    t_assert_in_progress(&cb);
-    t_put(common.out, 0, 100);
-    t_wait_done(&cb, 100);
-    t_assert_data(buf, 100, 0);
-}
-
 static void exit_normally(void *unused)
 {
     (void) unused;
@@ -138,9 +117,11 @@ static void exit_normally(void *unused)
 /* The child's exit carries out writes that were accepted, but these are not its own. */
 START_TEST(childs_exit_leaves_the_parents_requests_alone)
 {
-    start_common();
+    int out = t_start_pending(&cb);
+
     t_reap(t_child(exit_normally, NULL));
-    assert_common_goes_on();
+    t_assert_in_progress(&cb);
+    t_finish_pending(out, &cb);
 }
 END_TEST
 
@@ -207,86 +188,20 @@ START_TEST(child_may_use_copies_of_control_blocks_in_flight)
 }
 END_TEST
 
-static void close_descriptors(void *unused)
+static void close_descriptors(void *out)
 {
-    (void) unused;
-    close(common.in);
-    close(common.out);
+    close(*(int *) out);
+    close(cb.aio_fildes);
     closefrom(3);
 }
 
 START_TEST(childs_close_leaves_the_parents_requests_alone)
 {
-    start_common();
-    t_reap(t_child(close_descriptors, NULL));
-    assert_common_goes_on();
-}
-END_TEST
+    int out = t_start_pending(&cb);
 
-/*
- * Children that no fork handler sees: they run in the parent's memory (vfork), or in a copy whose
- * library does not know that it is one (_Fork, clone).
- */
-START_TEST(vfork_childs_close_leaves_the_parents_requests_alone)
-{
-    pid_t child;
-    int status;
-
-    start_common();
-    child = vfork();
-    if (!child) {
-        close(common.in);
-        dup2(common.out, common.in);
-        close_range(3, ~0U, 0);
-        _exit(0);
-    }
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    ck_assert_int_eq(status, 0);
-    assert_common_goes_on();
-}
-END_TEST
-
-START_TEST(clones_close_leaves_the_parents_requests_alone)
-{
-    pid_t child;
-
-    start_common();
-    child = (pid_t) syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0L);
-    if (!child) {
-        close(common.in);
-        dup2(common.out, common.in);
-        syscall(SYS_exit_group, 0);
-    }
-    t_reap(child);
-    assert_common_goes_on();
-}
-END_TEST
-
-START_TEST(bare_forks_close_leaves_the_parents_requests_alone)
-{
-    pid_t child;
-
-    start_common();
-    child = _Fork();
-    if (!child) {
-        close(common.in);
-        syscall(SYS_exit_group, 0);
-    }
-    t_reap(child);
-    assert_common_goes_on();
-}
-END_TEST
-
-START_TEST(spawned_programs_run_while_requests_are_pending)
-{
-    char *const arguments[] = { "true", NULL };
-    pid_t child;
-
-    start_common();
-    ck_assert_int_eq(posix_spawnp(&child, "true", NULL, NULL, arguments, environ), 0);
-    t_reap(child);
-    ck_assert_int_eq(system("true"), 0);
-    assert_common_goes_on();
+    t_reap(t_child(close_descriptors, &out));
+    t_assert_in_progress(&cb);
+    t_finish_pending(out, &cb);
 }
 END_TEST
 
@@ -365,60 +280,6 @@ START_TEST(queued_appends_are_written_once)
 }
 END_TEST
 
-/* A function that forks: calls made there, and in the child, in memory that they share. */
-static struct {
-    atomic_uint here, in_children;
-    _Atomic pid_t child;
-} *calls;
-
-static void count_call(union sigval parent)
-{
-    atomic_fetch_add(getpid() == parent.sival_int ? &calls->here : &calls->in_children, 1);
-}
-
-static void submit_called(int i, void (*function)(union sigval))
-{
-    t_prepare(&cbs[i], file, buf, 1, 0);
-    cbs[i].aio_sigevent.sigev_notify = SIGEV_THREAD;
-    cbs[i].aio_sigevent.sigev_notify_function = function;
-    cbs[i].aio_sigevent.sigev_value.sival_int = getpid();
-    ck_assert_int_eq(aio_read(&cbs[i]), 0);
-}
-
-/* Before LeakSanitizer, which would miss the stack of the main thread. */
-static void end_at_exit(void)
-{
-    _exit(0);
-}
-
-/* While others wait to be called. */
-static void fork_and_return(union sigval parent)
-{
-    pid_t child;
-
-    (void) parent;
-    for (int i = 1; i < MANY; i++)
-        submit_called(i, count_call);
-    child = fork();
-    if (child)
-        atomic_store(&calls->child, child);
-    else
-        atexit(end_at_exit);
-}
-
-START_TEST(child_that_returns_from_a_function_leaves_the_parents_calls_alone)
-{
-    calls = mmap(NULL, sizeof *calls, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ck_assert_ptr_ne(calls, MAP_FAILED);
-    file = t_cached_file(SIZE);
-    submit_called(0, fork_and_return);
-    t_until(atomic_load(&calls->child));
-    t_reap(atomic_load(&calls->child));
-    t_until(atomic_load(&calls->here) == MANY - 1);
-    ck_assert_uint_eq(atomic_load(&calls->in_children), 0);
-}
-END_TEST
-
 static void add_fork(TCase *tests)
 {
     tcase_add_test(tests, childs_requests_work);
@@ -430,11 +291,6 @@ static void add_fork(TCase *tests)
     tcase_add_test(tests, child_takes_no_completions_of_the_parent);
     tcase_add_test(tests, child_may_use_copies_of_control_blocks_in_flight);
     tcase_add_test(tests, childs_close_leaves_the_parents_requests_alone);
-    tcase_add_test(tests, vfork_childs_close_leaves_the_parents_requests_alone);
-    tcase_add_test(tests, clones_close_leaves_the_parents_requests_alone);
-    tcase_add_test(tests, bare_forks_close_leaves_the_parents_requests_alone);
-    tcase_add_test(tests, spawned_programs_run_while_requests_are_pending);
-    tcase_add_test(tests, child_that_returns_from_a_function_leaves_the_parents_calls_alone);
 }
 
 static void add_busy(TCase *tests)

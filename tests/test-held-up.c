@@ -69,7 +69,7 @@ static void hold_up(void *argument)
 
     if (ptrace(PTRACE_SEIZE, h->thread, NULL, NULL) < 0)
         _exit(2);
-    for (stop(h->thread); t_call_of(h->thread) != SYS_epoll_wait; stop(h->thread))
+    for (stop(h->thread); t_call_of(h->thread) != T_EPOLL_WAIT; stop(h->thread))
         if (ptrace(PTRACE_CONT, h->thread, NULL, NULL) < 0)
             _exit(2);
     if (write(h->stopped, &byte, 1) != 1 || read(h->go_on, &byte, 1) != 1)

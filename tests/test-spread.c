@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
 
@@ -126,42 +127,75 @@ START_TEST(threads_are_woken_by_each_other)
 }
 END_TEST
 
-static struct aiocb *collected;
-static unsigned reads_in_the_caller;
+/* A write for the pool, and two reads that are not: nobody is at work on what is collected, and there may be many of them. */
+static struct {
+    struct aiocb write, read[2];
+    unsigned char written[T_BLOCK], buf[2][T_BLOCK];
+    int second;  /* the second read's descriptor */
+    bool waited; /* with that read, until the write was done */
+} mixed;
 
-static void wait_for_collected(long number, bool over)
+static void wait_with_second(int fd)
 {
-    if (number == SYS_pread64 && !over && is_submitting() && reads_in_the_caller++)
-        t_until(aio_error(collected) == 0);
+    if (!is_submitting() || fd != mixed.second)
+        return;
+    mixed.waited = true;
+    t_until(aio_error(&mixed.write) == 0);
 }
 
-/* Nobody is at work on what is collected for the pool, and there may be many reads. */
-START_TEST(reads_in_the_caller_do_not_hold_up_what_is_collected)
+/* A stand-in for the C library's, with which the library looks at each descriptor that it has not seen. */
+int fcntl(int fd, int command, ...)
 {
-    static struct aiocb write, read[2];
-    static unsigned char buf[3][T_BLOCK];
-    struct aiocb *list[] = { &write, &read[0], &read[1] };
-    int fd = t_reopen(t_cached_file(T_BLOCK), O_RDWR | O_DSYNC), memory = t_memory_file(T_BLOCK);
+    long argument = 0;
+    va_list list;
 
-    t_fill(buf[0], T_BLOCK, 0);
-    t_prepare(&write, fd, buf[0], T_BLOCK, 0);
-    write.aio_lio_opcode = LIO_WRITE;
-    for (int i = 0; i < 2; i++) {
-        t_prepare(&read[i], memory, buf[1 + i], T_BLOCK, 0);
-        read[i].aio_lio_opcode = LIO_READ;
+    if (command == F_GETFL) {
+        wait_with_second(fd);
+    } else {
+        va_start(list, command);
+        argument = va_arg(list, long);
+        va_end(list);
     }
-    collected = &write;
+    return (int) syscall(SYS_fcntl, fd, command, argument);
+}
+
+static void list_mixed(int first, int second)
+{
+    struct aiocb *list[] = { &mixed.write, &mixed.read[0], &mixed.read[1] };
+
+    t_fill(mixed.written, T_BLOCK, 0);
+    t_prepare(&mixed.write, t_reopen(t_cached_file(T_BLOCK), O_RDWR | O_DSYNC), mixed.written, T_BLOCK, 0);
+    mixed.write.aio_lio_opcode = LIO_WRITE;
+    t_prepare(&mixed.read[0], first, mixed.buf[0], T_BLOCK, 0);
+    t_prepare(&mixed.read[1], second, mixed.buf[1], T_BLOCK, 0);
+    mixed.read[0].aio_lio_opcode = mixed.read[1].aio_lio_opcode = LIO_READ;
+    mixed.second = second;
     caller = pthread_self();
-    t_watch_syscalls(wait_for_collected);
     atomic_store(&submitting, true);
     ck_assert_int_eq(lio_listio(LIO_NOWAIT, list, 3, NULL), 0);
     atomic_store(&submitting, false);
-    t_assert_done(&write, T_BLOCK);
+    ck_assert(mixed.waited);
+    t_assert_done(&mixed.write, T_BLOCK);
+}
+
+START_TEST(reads_in_the_caller_do_not_hold_up_what_is_collected)
+{
+    list_mixed(t_memory_file(T_BLOCK), t_memory_file(T_BLOCK));
     for (int i = 0; i < 2; i++) {
-        t_assert_done(&read[i], T_BLOCK);
-        t_assert_data(buf[1 + i], T_BLOCK, 0);
+        t_assert_done(&mixed.read[i], T_BLOCK);
+        t_assert_data(mixed.buf[i], T_BLOCK, 0);
     }
-    ck_assert_uint_eq(reads_in_the_caller, 2);
+}
+END_TEST
+
+START_TEST(refused_entries_do_not_hold_up_what_is_collected)
+{
+    /* Numbers that no file of the test will have. */
+    enum { FIRST = 300, SECOND };
+
+    list_mixed(FIRST, SECOND);
+    for (int i = 0; i < 2; i++)
+        t_assert_failed(&mixed.read[i], EBADF);
 }
 END_TEST
 
@@ -170,6 +204,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, threads_are_started_by_each_other);
     tcase_add_test(tcase, threads_are_woken_by_each_other);
     tcase_add_test(tcase, reads_in_the_caller_do_not_hold_up_what_is_collected);
+    tcase_add_test(tcase, refused_entries_do_not_hold_up_what_is_collected);
 }
 
 int main(void)
