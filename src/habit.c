@@ -15,6 +15,10 @@
  * those of the next GRANT to the calls that submit them. They tell nothing of how the thread waits: what is left then tells
  * anew whether it still does. Any other wait ends the grant.
  *
+ * A third account is for functions that a thread of the library calls for a request. One that returns as soon as it has
+ * submitted has nothing else to do, and whatever holds up its writes holds up nobody else. Nothing is left to it,
+ * but with the account at ENOUGH its return grants as a wait does.
+ *
  * All times are in nanoseconds.
  */
 #include "habit.h"
@@ -42,7 +46,7 @@ static __thread struct {
     uint64_t allowed;           /* allowance of those that are leavable */
     uint64_t since;             /* the first of them, or the wait that has left some */
     bool reads;                 /* the latest of them is a read */
-    struct account alone, among;
+    struct account alone, among, returning;
     uint64_t granted_until; /* buffered writes to the calls that submit them; or 0 */
 } habit __attribute__((tls_model("initial-exec")));
 
@@ -191,6 +195,21 @@ bool paio_habit_waits(const struct aiocb *const list[], int count)
         judge(&habit.among, true, time, SOON + habit.allowed);
     begin_anew();
     return left;
+}
+
+void paio_habit_returned(void)
+{
+    uint64_t now;
+
+    if (any_left())
+        paio_habit_broken();
+    if (!habit.submitted)
+        return;
+    now = paio_now();
+    judge(&habit.returning, true, now - habit.since, SOON + habit.allowed);
+    if (habit.returning.credit >= ENOUGH)
+        habit.granted_until = now + GRANT;
+    begin_anew();
 }
 
 bool paio_habit_there(void)

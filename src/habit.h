@@ -7,7 +7,8 @@
  * carries them out itself in aio_suspend: any request, if it waits for each alone; however many it submits together,
  * buffered writes, of which only one of a file is done at a time anyway, and reads of one file that the device is at
  * work on, of which the oldest is most likely done first. Buffered writes it may also carry
- * out in the calls that submit them (inline.h): what holds it up there would hold up its wait as well.
+ * out in the calls that submit them (inline.h): what holds it up there would hold up its wait as well. So may a
+ * SIGEV_THREAD function that returns as soon as it has submitted.
  *
  * All of it is the calling thread's own; async-signal-safe. A handler that comes in between can make
  * the guess wrong, which costs time only: what is awaited in vain is taken by a thread of the pool at
@@ -36,7 +37,10 @@ void paio_habit_submitted(const struct paio_call *call);
  */
 bool paio_habit_waits(const struct aiocb *const list[], int count);
 
-/* Has the thread either habit? */
+/* The function has returned that the thread has called for a request: what it has submitted may be done, and be gone. */
+void paio_habit_returned(void);
+
+/* Does the thread wait at once, for one request or for any of several? */
 bool paio_habit_there(void);
 
 /* May a buffered write be carried out in the call that submits it? now: by paio_now. */

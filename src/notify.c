@@ -30,6 +30,7 @@
 
 #include "completion.h"
 #include "engine_kernel.h"
+#include "habit.h"
 #include "process.h"
 #include "stats.h"
 
@@ -316,6 +317,7 @@ static void *serve_calls(void *unused)
             continue;
         notice->release(notice);
         call(&event, &none);
+        paio_habit_returned();
         pthread_sigmask(SIG_SETMASK, &all, NULL);
     } while (paio_process_started() == process && !left_something(&keys));
     pthread_cleanup_pop(1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Buffered writes of a thread that waits at once are done in the call that submits them, as long as nothing holds them
- * up, overtake nothing, and reach nothing else than what their descriptor stands for.
+ * Buffered writes of a thread that waits at once, or of a function that returns at once, are done in the call that submits
+ * them, as long as nothing holds them up, overtake nothing, and reach nothing else than what their descriptor stands for.
  */
 #include "t-habit.h"
 
@@ -282,6 +282,98 @@ START_TEST(time_ends_it)
 }
 END_TEST
 
+/* Functions that are called for a write, and submit the next. */
+static struct {
+    int fd;
+    unsigned moments;    /* for which a function goes on when it has submitted */
+    off_t place;         /* of the write that it is called for */
+    atomic_uint to_come; /* calls */
+    atomic_bool over;    /* the last one */
+} chain;
+
+static void write_next(union sigval unused);
+
+static void submit_next(void)
+{
+    chain.place = (chain.place + BLOCK) % SIZE;
+    t_fill(buf, BLOCK, chain.place);
+    t_prepare(&cb, chain.fd, buf, BLOCK, chain.place);
+    cb.aio_sigevent.sigev_notify = SIGEV_THREAD;
+    cb.aio_sigevent.sigev_notify_function = write_next;
+    ck_assert_int_eq(aio_write(&cb), 0);
+}
+
+static void write_next(union sigval unused)
+{
+    bool last = atomic_fetch_sub(&chain.to_come, 1) == 1;
+
+    (void) unused;
+    t_assert_done(&cb, BLOCK);
+    t_assert_written(chain.fd, chain.place);
+    if (!last)
+        submit_next();
+    /* The next may be called meanwhile. */
+    for (unsigned i = 0; i < chain.moments; i++)
+        t_moment();
+    if (last)
+        atomic_store(&chain.over, true);
+}
+
+static void write_chain(unsigned moments)
+{
+    chain.moments = moments;
+    atomic_store(&chain.over, false);
+    atomic_store(&chain.to_come, SOME);
+    submit_next();
+    t_until(atomic_load(&chain.over));
+}
+
+/* Until some functions have returned so soon, in a row. */
+static void write_chains(void)
+{
+    double end = t_now() + t_patience();
+
+    do {
+        write_chain(0);
+        ck_assert_msg(t_now() < end, "the calls leave the writes to others");
+    } while (t_stat("write.inline") < SOME);
+}
+
+START_TEST(writes_are_done_in_functions_that_return_at_once)
+{
+    chain.fd = to_write();
+    write_chains();
+}
+END_TEST
+
+START_TEST(functions_that_go_on_are_granted_nothing)
+{
+    chain.fd = to_write();
+    write_chain(1);
+    ck_assert_uint_eq(t_stat("write.inline"), 0);
+}
+END_TEST
+
+START_TEST(functions_that_come_to_go_on_lose_the_grant)
+{
+    uint64_t before;
+
+    chain.fd = to_write();
+    write_chains();
+    write_chain(1);
+    before = t_stat("write.inline");
+    write_chain(1);
+    ck_assert_uint_eq(t_stat("write.inline"), before);
+}
+END_TEST
+
+static void add_functions(TCase *tests)
+{
+    tcase_add_test(tests, writes_are_done_in_functions_that_return_at_once);
+    tcase_add_test(tests, functions_that_go_on_are_granted_nothing);
+    tcase_add_test(tests, functions_that_come_to_go_on_lose_the_grant);
+}
+
 static void add_quick(TCase *tests)
 {
     tcase_add_test(tests, several_writes_are_done_in_the_calls);
@@ -310,6 +402,11 @@ int main(void)
             .name = "several writes in the calls",
             .add = add_quick,
             .need = T_EXT4 | T_QUICK | T_PARALLEL | T_STATISTICS,
+        },
+        {
+            .name = "writes in functions",
+            .add = add_functions,
+            .need = T_EXT4 | T_PROMPT | T_PARALLEL | T_STATISTICS,
         },
         {
             .name = "writes in the call",
