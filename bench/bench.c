@@ -42,16 +42,17 @@ struct bench_options bench_arguments(int argc, char **argv)
     int letter;
 
     program = argv[0];
-    while ((letter = getopt(argc, argv, "f:k:dn:b:s:t:")) != -1)
+    while ((letter = getopt(argc, argv, "f:k:dwn:b:s:t:")) != -1)
         switch (letter) {
         case 'f': options.file = optarg; break;
         case 'k': options.kind = optarg; break;
         case 'd': options.direct = true; break;
+        case 'w': options.write = true; break;
         case 'n': options.count = positive(optarg); break;
         case 'b': options.bytes = positive(optarg); break;
         case 's': options.span = positive(optarg) * (1 << 20); break;
         case 't': options.duration = positive(optarg) * 1e6; break;
-        default: bench_fail("usage: [-f FILE] [-k KIND] [-d] [-n COUNT] [-b BYTES] [-s MiB] [-t ms]", false);
+        default: bench_fail("usage: [-f FILE] [-k KIND] [-d] [-w] [-n COUNT] [-b BYTES] [-s MiB] [-t ms]", false);
         }
     return options;
 }

@@ -192,6 +192,7 @@ group_notification() {
             fi
             row "$title, cached" "$depth" cached "$read" notify_run "$kind" '' --rw=randread --norandommap --invalidate=0
             [ "$quick" = yes ] || row "$title, cold" "$depth" uncached 'glibc ours' notify_run "$kind" ''
+            [ "$kind" = list ] || full row "$title, buffered write" "$depth" cached "$read" notify_run "$kind" -w --rw=randwrite --norandommap --invalidate=0
             [ "$kind" = list ] || rounds=$(rounds_for "$depth")
             row "$title, O_DIRECT" "$depth" uncached "$direct" notify_run "$kind" -d --rw=randread --norandommap --direct=1
             rounds=
@@ -199,12 +200,12 @@ group_notification() {
     done
 }
 
-# notify_run KIND -d|'' WORD... SIDE X CACHE: the others notify of nothing, and show what the reads alone take.
+# notify_run KIND -d|-w|'' WORD... SIDE X CACHE: the others notify of nothing, and show what the transfers alone take.
 notify_run() {
-    local kind=$1 direct=$2 side=${*: -3:1}
+    local kind=$1 option=$2 side=${*: -3:1}
     local last=("${@: -3}") words=("${@:3:$#-5}")
     case $side in
-    glibc | ours) program_run notify -k "$kind" -f "$file" -n @X@ ${direct:+"$direct"} -- "${last[@]}" ;;
+    glibc | ours) program_run notify -k "$kind" -f "$file" -n @X@ ${option:+"$option"} -- "${last[@]}" ;;
     *) fio_run "${words[@]}" -- "${last[@]}" ;;
     esac
 }

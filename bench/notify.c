@@ -2,11 +2,11 @@
 /*
  * Notifications: how many a second, and how long from submission until the program is told.
  *
- *   notify -f FILE -k signal|thread|list [-d] [-n DEPTH] [-s MiB] [-t ms]
+ *   notify -f FILE -k signal|thread|list [-d] [-w] [-n DEPTH] [-s MiB] [-t ms]
  *
- * DEPTH reads are kept in flight. signal: each sends a queued realtime signal, which the program
+ * DEPTH transfers are kept in flight. signal: each sends a queued realtime signal, which the program
  * takes by sigwaitinfo and then submits the read anew. thread: each calls a SIGEV_THREAD function,
- * which submits it anew itself. list: DEPTH lists of LIST reads, each by one lio_listio(LIO_NOWAIT) with
+ * which submits it anew itself. list: DEPTH lists of LIST transfers, each by one lio_listio(LIO_NOWAIT) with
  * one signal for the list; a notification is one list, and so are the rate and the CPU time.
  */
 #include "bench.h"
@@ -20,7 +20,7 @@
 
 enum { LIST = 4 };
 
-/* One notification's worth of reads. */
+/* One notification's worth of transfers. */
 struct slot {
     struct aiocb cb[LIST];
     struct aiocb *list[LIST];
@@ -31,7 +31,8 @@ struct slot {
 };
 
 static struct slot *slots;
-static unsigned reads;        /* in a slot: 1 or LIST */
+static unsigned transfers;    /* in a slot: 1 or LIST */
+static int opcode;
 static uint64_t end;
 static atomic_uint ended;
 static sem_t all_ended;
@@ -39,13 +40,13 @@ static unsigned depth;
 
 static void submit(struct slot *slot)
 {
-    for (unsigned i = 0; i < reads; i++) {
-        bench_prepare(&slot->cb[i], &slot->file, (void *) slot->cb[i].aio_buf, LIO_READ);
-        if (reads == 1)
+    for (unsigned i = 0; i < transfers; i++) {
+        bench_prepare(&slot->cb[i], &slot->file, (void *) slot->cb[i].aio_buf, opcode);
+        if (transfers == 1)
             slot->cb[i].aio_sigevent = slot->event;
     }
     slot->submitted = bench_now();
-    if (reads == 1)
+    if (transfers == 1)
         bench_submit(&slot->cb[0]);
     else if (lio_listio(LIO_NOWAIT, slot->list, LIST, &slot->event))
         bench_fail("lio_listio", true);
@@ -57,7 +58,7 @@ static bool told(struct slot *slot)
     uint64_t now = bench_now();
 
     bench_add(&slot->latency, now - slot->submitted);
-    for (unsigned i = 0; i < reads; i++)
+    for (unsigned i = 0; i < transfers; i++)
         bench_take(&slot->cb[i]);
     if (now < end) {
         submit(slot);
@@ -89,7 +90,7 @@ static void take_signals(const sigset_t *set)
 
 static void prepare_slots(const struct bench_options *options, bool thread)
 {
-    struct bench_file file = bench_open(options, O_RDONLY);
+    struct bench_file file = bench_open(options, options->write ? O_RDWR : O_RDONLY);
 
     slots = bench_array(depth, sizeof(*slots));
     for (unsigned i = 0; i < depth; i++) {
@@ -97,7 +98,7 @@ static void prepare_slots(const struct bench_options *options, bool thread)
 
         slot->file = file;
         slot->file.next += i * (file.blocks / depth);
-        for (unsigned j = 0; j < reads; j++) {
+        for (unsigned j = 0; j < transfers; j++) {
             slot->cb[j].aio_buf = bench_buffer(file.bytes);
             slot->list[j] = &slot->cb[j];
         }
@@ -119,7 +120,8 @@ int main(int argc, char **argv)
     sigset_t set;
 
     depth = options.count;
-    reads = strcmp(options.kind, "list") ? 1 : LIST;
+    opcode = options.write ? LIO_WRITE : LIO_READ;
+    transfers = strcmp(options.kind, "list") ? 1 : LIST;
     prepare_slots(&options, thread);
     sem_init(&all_ended, 0, 0);
     sigemptyset(&set);
