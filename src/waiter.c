@@ -10,8 +10,8 @@
  * Bucket's futex word: a sequence number in steps of two; bit 0 says that somebody sleeps or is
  * about to. A waiter reads the word, sets its bits, looks whether anything is done, sets bit 0
  * and sleeps if the word is still the same. A waker adds two, clears bit 0, and calls the kernel
- * only if it was set. Spurious wakeups are expected: everybody looks again. A forked child finds the words
- * wiped (process.h), and begins with others when it starts the library: a wait that a handler of it comes back to ends
+ * only if it was set. Spurious wakeups are expected: everybody looks again. A word that wraps around leaves out 0, and
+ * begins shortly before, so that it does so in each test. A forked child finds the words wiped to 0 (process.h), and begins with others when it starts the library: a wait that a handler of it comes back to ends
  * (but a leader's read(2), where SA_RESTART has the kernel begin it again).
  *
  * The leader. Of the threads that wait for the kernel engine one sleeps in paio_kernel_wait,
@@ -37,7 +37,7 @@
 #include "process.h"
 #include "request.h"
 
-enum { BUCKETS = PAIO_BUCKETS, SLEEPERS = 1, STEP = 2, FIRST = 1 << 20 };
+enum { BUCKETS = PAIO_BUCKETS, SLEEPERS = 1, STEP = 2, FIRST = 1 << 20, SOON = 32 * STEP };
 
 /* What sleep_once says where there is nothing to sleep for. */
 enum { NOBODYS = 1 };
@@ -63,13 +63,13 @@ void paio_waiter_reset(void)
 {
     static uint32_t starts;
 
-    starts++;
     for (unsigned b = 0; b < BUCKETS; b++)
-        atomic_store(word_of(b), starts * FIRST);
+        atomic_store(word_of(b), starts * FIRST - SOON);
     atomic_store(&leader, 0);
     atomic_store(&held, 0);
     atomic_store(&candidates, 0);
     atomic_store(&asleep, 0);
+    starts++;
 }
 
 static uint32_t number(void)
@@ -93,10 +93,13 @@ static void kick_leader(uint64_t lead)
 static void wake_bucket(unsigned b)
 {
     _Atomic uint32_t *word = word_of(b);
-    uint32_t old = atomic_load(word);
+    uint32_t old = atomic_load(word), next;
 
-    while (!atomic_compare_exchange_weak(word, &old, (old + STEP) & ~SLEEPERS))
-        ;
+    do {
+        next = (old + STEP) & ~(uint32_t) SLEEPERS;
+        if (!next)
+            next = STEP;
+    } while (!atomic_compare_exchange_weak(word, &old, next));
     if (old & SLEEPERS)
         paio_futex_wake(word, INT32_MAX);
 }
