@@ -123,6 +123,12 @@ void paio_finish_now(struct paio_operation *operation, ssize_t result);
  */
 int paio_finish_in_caller(struct aiocb *cb, enum paio_code code, ssize_t result, uint64_t began);
 
+/*
+ * A request that carries nothing but a notification of event, or NULL if that cannot be: no memory, no thread to be had.
+ * Signals blocked; not async-signal-safe.
+ */
+struct paio_request *paio_finish_carrier(const struct sigevent *event);
+
 /* Forgets what is settled. For start-up and a forked child, while there is one thread. */
 void paio_finish_reset(void);
 

@@ -18,7 +18,6 @@
 #include "backlog.h"
 #include "completion.h"
 #include "engine_kernel.h"
-#include "engine_stream.h"
 #include "inbox.h"
 #include "order.h"
 #include "probes.h"
@@ -113,8 +112,7 @@ static bool incomplete(const struct paio_operation *operation, ssize_t result)
     /* A signal that came in while the kernel began it: then nothing has been transferred. */
     if (result == -EAGAIN || result == -EOPNOTSUPP || result == -EINTR)
         return true;
-    return result > 0 && operation->done < operation->length &&
-           operation->done < PAIO_TRANSFER_MAX;
+    return result > 0 && operation->done < operation->length;
 }
 
 void paio_finish_later(struct paio_operation *operation, ssize_t result)
@@ -232,16 +230,28 @@ publish_fresh(struct aiocb *cb, enum paio_code code, ssize_t result, uint64_t be
     atomic_store_explicit(paio_status(cb), error, memory_order_release);
 }
 
+struct paio_request *paio_finish_carrier(const struct sigevent *event)
+{
+    /* First, for the completion thread stays while it is out of the slab. */
+    struct paio_request *carrier = paio_request_allocate(NULL);
+
+    if (!carrier)
+        return NULL;
+    if (!paio_completion_start() || !paio_notify_able(event)) {
+        paio_request_free(carrier);
+        return NULL;
+    }
+    carrier->notice.event = *event;
+    return carrier;
+}
+
 /* A notice of event that stands alone, or NULL. */
 static struct paio_notice *make_notice(const struct sigevent *event)
 {
-    struct paio_request *carrier = NULL;
+    struct paio_request *carrier = paio_finish_carrier(event);
 
-    if (paio_completion_start() && paio_notify_able(event))
-        carrier = paio_request_allocate(NULL);
     if (!carrier)
         return NULL;
-    carrier->notice.event = *event;
     carrier->notice.release = release;
     return &carrier->notice;
 }

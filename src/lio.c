@@ -11,7 +11,6 @@
  * not, or that tells when it is done, they are blocked until all have been submitted: a handler that is told of one
  * may look at all of them.
  */
-#include "completion.h"
 #include "habit.h"
 #include "submit.h"
 #include "waiter.h"
@@ -76,15 +75,12 @@ static void submit_entry(struct listing *listing, struct aiocb *cb)
     struct paio_progress progress = { 0 };
     int error;
 
-    if (cb->aio_lio_opcode != LIO_READ && cb->aio_lio_opcode != LIO_WRITE) {
-        reject(cb, -EINVAL);
+    /* It is its first request's. */
+    if (paio_in_flight(cb))
         return;
-    }
-    error = paio_submit_check(cb, code);
+    error = cb->aio_lio_opcode == LIO_READ || cb->aio_lio_opcode == LIO_WRITE ? paio_submit_check(cb, code) : -EINVAL;
     if (error) {
-        /* A control block in flight is its first request's. */
-        if (!paio_in_progress(cb) || !paio_request_find(cb))
-            reject(cb, error);
+        reject(cb, error);
         return;
     }
     if (cb->aio_sigevent.sigev_notify != SIGEV_NONE)
@@ -136,14 +132,10 @@ static int wait_all(struct aiocb *const list[], int count)
 /* The group of a list that is to be notified of, with one to leave: the call itself. */
 static struct paio_request *make_group(const struct sigevent *event)
 {
-    struct paio_request *group = NULL;
+    struct paio_request *group = paio_finish_carrier(event);
 
-    if (paio_completion_start() && paio_notify_able(event))
-        group = paio_request_allocate(NULL);
-    if (group) {
-        group->notice.event = *event;
+    if (group)
         atomic_store(&group->left, 1);
-    }
     return group;
 }
 

@@ -12,6 +12,12 @@
 #include "process.h"
 #include "stats.h"
 
+/* Does it stand for a request that is not done? */
+static inline bool paio_in_flight(const struct aiocb *cb)
+{
+    return paio_in_progress(cb) && paio_request_find(cb);
+}
+
 /*
  * Objections that the call itself reports: -EINVAL for a priority out of range, or for a control
  * block that is in flight.
@@ -22,7 +28,7 @@ static inline int paio_submit_check(const struct aiocb *cb, enum paio_code code)
 
     if (code <= PAIO_WRITE && (cb->aio_reqprio < 0 || cb->aio_reqprio > PRIORITY_MAX))
         return -EINVAL;
-    return paio_in_progress(cb) && paio_request_find(cb) ? -EINVAL : 0;
+    return paio_in_flight(cb) ? -EINVAL : 0;
 }
 
 /*

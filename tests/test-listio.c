@@ -99,6 +99,18 @@ START_TEST(empty_list_is_0_at_once)
 }
 END_TEST
 
+START_TEST(bad_opcode_leaves_a_request_in_flight_alone)
+{
+    struct aiocb *list[] = { &t_cbs[0] };
+    int out = t_start_pending(&t_cbs[0]);
+
+    t_cbs[0].aio_lio_opcode = 77;
+    lio_listio(LIO_NOWAIT, list, 1, NULL);
+    t_assert_in_progress(&t_cbs[0]);
+    t_finish_pending(out, &t_cbs[0]);
+}
+END_TEST
+
 START_TEST(bad_opcode_is_einval_on_its_control_block)
 {
     t_prepare_reads(t_cached_file(T_LIST_SIZE), 3);
@@ -210,6 +222,7 @@ static void add_wait(TCase *tests)
     tcase_add_test(tests, null_and_nop_entries_are_ignored);
     tcase_add_test(tests, empty_list_is_0_at_once);
     tcase_add_test(tests, bad_opcode_is_einval_on_its_control_block);
+    tcase_add_test(tests, bad_opcode_leaves_a_request_in_flight_alone);
     tcase_add_test(tests, failed_entry_is_eio_from_wait);
     tcase_add_test(tests, failed_entry_is_0_from_nowait);
     tcase_add_test(tests, canceled_entry_is_eio_from_wait);
