@@ -21,7 +21,6 @@
  */
 #include "completion.h"
 
-#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
@@ -33,9 +32,10 @@
 #include "notify.h"
 #include "process.h"
 #include "request.h"
+#include "thread.h"
 #include "waiter.h"
 
-enum { TICK = 4, LINGER = 1000, QUIET_TICKS = 16, EVENTS = 64, STACK = 256 * 1024 };
+enum { TICK = 4, LINGER = 1000, QUIET_TICKS = 16, EVENTS = 64 };
 
 enum { NONE, TICKING, RESTING };
 
@@ -244,13 +244,15 @@ static void open_descriptors(void)
     if (atomic_load(&completion.epoll) >= 0)
         return;
     fd = eventfd(0, EFD_CLOEXEC);
-    if (fd < 0 || paio_private_keep(fd, &completion.wake) < 0)
+    if (fd < 0)
         return;
+    paio_private_keep(fd, &completion.wake);
     fd = epoll_create1(EPOLL_CLOEXEC);
-    if (fd < 0 || paio_private_keep(fd, &completion.epoll) < 0) {
+    if (fd < 0) {
         paio_private_close(&completion.wake);
         return;
     }
+    paio_private_keep(fd, &completion.epoll);
     fd = atomic_load(&completion.epoll);
     watch(fd, EPOLL_CTL_ADD, atomic_load(&completion.wake), 0, ABOUT_WAKE);
     if (paio_kernel_prompt_fd() >= 0)
@@ -259,22 +261,14 @@ static void open_descriptors(void)
 
 static bool start_thread(void)
 {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    int error;
-
     open_descriptors();
     completion.quiet = 0;
     completion.next_tick = 0;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, STACK);
-    error = pthread_create(&thread, &attributes, run, NULL);
-    pthread_attr_destroy(&attributes);
+    if (paio_thread_start(run, NULL, true) < 0)
+        return false;
     /* Not before there is a thread: others believe it without the lock. */
-    if (!error)
-        atomic_store(&completion.state, TICKING);
-    return !error;
+    atomic_store(&completion.state, TICKING);
+    return true;
 }
 
 bool paio_completion_there(void)

@@ -21,7 +21,6 @@
 #include "engine_kernel.h"
 
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
@@ -88,8 +87,6 @@ static void prepare(struct paio_operation *o)
     size_t length = o->length - o->done;
     off_t offset = o->offset + (off_t) o->done;
 
-    if (length > PAIO_TRANSFER_MAX)
-        length = PAIO_TRANSFER_MAX;
     if (o->code == PAIO_READ)
         io_prep_pread(&o->iocb, o->fd, buffer, length, offset);
     else
@@ -209,8 +206,9 @@ unsigned paio_kernel_reap(void)
                 continue;
             operations++;
             atomic_fetch_sub(&engine.submitted, 1);
-            if (atomic_load(&operation->arrived))
-                operation->complete(operation, (ssize_t) (long) events[i].res);
+            /* Acquire: pairs with the release of prepare, which has set it. */
+            (void) atomic_load_explicit(&operation->arrived, memory_order_acquire);
+            operation->complete(operation, (ssize_t) (long) events[i].res);
         }
         atomic_fetch_sub(&engine.given, operations);
         if (n <= 0)
@@ -283,10 +281,13 @@ static int make_eventfd(_Atomic int *slot)
 {
     int fd = eventfd(0, EFD_CLOEXEC);
 
-    return fd < 0 ? -errno : paio_private_keep(fd, slot);
+    if (fd < 0)
+        return -errno;
+    paio_private_keep(fd, slot);
+    return 0;
 }
 
-/* Does a kick arrive? That needs IOCB_CMD_POLL (4.18), and with it RWF_NOWAIT is there. */
+/* Does a kick arrive? That needs IOCB_CMD_POLL (4.19), and with it RWF_NOWAIT is there. */
 static int try_out(void)
 {
     struct timespec soon;

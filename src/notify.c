@@ -33,8 +33,9 @@
 #include "habit.h"
 #include "process.h"
 #include "stats.h"
+#include "thread.h"
 
-enum { IDLE_SECONDS = 1, KEYS = PTHREAD_KEYS_MAX };
+enum { IDLE_SECONDS = 1, KEYS = PTHREAD_KEYS_MAX, TRIES = 100 };
 
 static struct {
     pthread_mutex_t lock;
@@ -209,7 +210,8 @@ static bool with_attributes(struct paio_notice *notice)
     pthread_t thread;
     int error;
 
-    while ((error = pthread_create(&thread, attributes, call_once, notice)) == EAGAIN)
+    /* That there are too many threads passes, that there is no room for such a stack does not. */
+    for (unsigned i = 1; (error = pthread_create(&thread, attributes, call_once, notice)) == EAGAIN && i < TRIES; i++)
         nanosleep(&pause, NULL);
     return error == 0;
 }
@@ -222,8 +224,9 @@ static void open_set(void)
     if (notify.threads || atomic_load(&notify.epoll) >= 0 || paio_kernel_prompt_fd() < 0)
         return;
     epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (epoll < 0 || paio_private_keep(epoll, &notify.epoll) < 0)
+    if (epoll < 0)
         return;
+    paio_private_keep(epoll, &notify.epoll);
     if (paio_completion_share(atomic_load(&notify.epoll), ABOUT_PROMPT) < 0)
         paio_private_close(&notify.epoll);
 }
@@ -327,18 +330,11 @@ static void *serve_calls(void *unused)
 /* One thread more. Under the lock. */
 static bool start_thread(void)
 {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    int error;
-
     open_set();
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    error = pthread_create(&thread, &attributes, serve_calls, NULL);
-    pthread_attr_destroy(&attributes);
-    if (!error)
-        atomic_fetch_add(&notify.threads, 1);
-    return !error;
+    if (paio_thread_start(serve_calls, NULL, false) < 0)
+        return false;
+    atomic_fetch_add(&notify.threads, 1);
+    return true;
 }
 
 bool paio_notify_there(const struct sigevent *event)

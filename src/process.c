@@ -41,7 +41,7 @@ static _Atomic uint32_t starting; /* the process that is starting the library */
 static uint32_t starts;           /* of whoever is starting: how many there were, in all ancestors */
 static _Atomic(_Atomic int *) private_slot[PAIO_PRIVATE];
 
-int paio_private_keep(int fd, _Atomic int *slot)
+void paio_private_keep(int fd, _Atomic int *slot)
 {
     struct rlimit limit;
     int high = -1;
@@ -54,14 +54,14 @@ int paio_private_keep(int fd, _Atomic int *slot)
         fd = high;
     }
     atomic_store(slot, fd);
+    /* There is room for all of them. */
     for (unsigned i = 0; i < PAIO_PRIVATE; i++) {
         _Atomic int *none = NULL;
 
         if (atomic_load(&private_slot[i]) == slot ||
             atomic_compare_exchange_strong(&private_slot[i], &none, slot))
-            return 0;
+            return;
     }
-    return 0;
 }
 
 /* Is fd an eventfd or an epoll set, as all of the library's are? */

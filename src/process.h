@@ -61,9 +61,9 @@ static inline void paio_process_start(void)
 
 /*
  * A descriptor of the library's own: moved to a high number, close-on-exec, and remembered, so
- * that the close family leaves it alone. slot is where its number is kept. -errno on failure.
+ * that the close family leaves it alone. slot is where its number is kept.
  */
-int paio_private_keep(int fd, _Atomic int *slot);
+void paio_private_keep(int fd, _Atomic int *slot);
 
 /* Closes the private descriptor kept in slot, if any. */
 void paio_private_close(_Atomic int *slot);

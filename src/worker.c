@@ -5,9 +5,8 @@
 #include "pool.h"
 
 #include "file.h"
+#include "thread.h"
 #include "transfer.h"
-
-enum { STACK = 256 * 1024 };
 
 static __thread struct paio_worker *self __attribute__((tls_model("initial-exec")));
 
@@ -198,20 +197,12 @@ bool paio_worker_start(enum paio_class class)
 {
     unsigned most = paio_pool.most ? paio_pool.most : paio_pool_classes[class].most;
     struct paio_worker *worker = NULL;
-    pthread_attr_t attributes;
-    pthread_t thread;
-    int error;
 
     if (paio_pool.class[class].threads < most)
         worker = paio_worker_recruit(class);
     if (!worker)
         return false;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, STACK);
-    error = pthread_create(&thread, &attributes, work, worker);
-    pthread_attr_destroy(&attributes);
-    if (error) {
+    if (paio_thread_start(work, worker, true) < 0) {
         paio_worker_dismiss(worker);
         return false;
     }
@@ -261,7 +252,7 @@ void paio_pool_wait_transfers(int fd)
     const struct timespec pause = { .tv_nsec = 50000 };
     enum paio_entry entry;
 
-    /* Without /proc, or a descriptor to read it by, a thread is given 10 ms to enter. */
+    /* Without /proc, or a descriptor to read it by, a thread is given 10 ms, or more, to enter. */
     for (unsigned i = 0; (entry = transfers_entered(fd)) != PAIO_INSIDE; i++) {
         if (entry == PAIO_UNKNOWN && i >= 200)
             return;

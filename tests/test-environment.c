@@ -9,6 +9,9 @@
 
 enum { SIZE = 1 << 20 };
 
+/* The library's threads have room for what the program keeps in each of its threads. */
+static _Thread_local volatile unsigned char own_to_each_thread[SIZE / 2];
+
 static struct aiocb cb, other;
 static unsigned char buf[SIZE];
 
@@ -41,6 +44,15 @@ static void try_setting(void *argument)
     ck_assert(!strcmp(engine, "kernel") || !strcmp(engine, "pool"));
     assert_requests_work();
 }
+
+START_TEST(thread_local_storage_may_be_large)
+{
+    own_to_each_thread[SIZE / 2 - 1] = 1;
+    assert_requests_work();
+    t_finish_pending(t_start_pending(&cb), &cb);
+    ck_assert_uint_eq(own_to_each_thread[SIZE / 2 - 1], 1);
+}
+END_TEST
 
 START_TEST(engine_is_chosen_by_the_environment)
 {
@@ -150,6 +162,7 @@ END_TEST
 
 static void add_environment(TCase *tests)
 {
+    tcase_add_test(tests, thread_local_storage_may_be_large);
     tcase_add_test(tests, engine_is_chosen_by_the_environment);
     tcase_add_test(tests, settings_that_mean_nothing_are_the_default);
     tcase_add_test(tests, statistics_that_cannot_be_kept_are_done_without);
