@@ -53,8 +53,8 @@ void paio_pool_reset(void (*attend)(bool leaving))
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
         paio_line_init(&paio_pool.class[c].line, paio_pool_classes[c].share);
         paio_list_init(&paio_pool.class[c].idle);
-        paio_pool.class[c].threads = paio_pool.class[c].working = 0;
-        paio_pool.class[c].guests = 0;
+        paio_pool.class[c].threads = paio_pool.class[c].guests = 0;
+        atomic_store(&paio_pool.class[c].working, 0);
         atomic_store(&paio_pool.class[c].late, 0);
         /* At leisure, as far as anybody knows. */
         atomic_store(&paio_pool.class[c].interval, LONGEST / LATEST);
@@ -303,7 +303,7 @@ void paio_pool_tick(void)
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
         paio_line_tick(&paio_pool.class[c].line);
         if (!paio_line_empty(&paio_pool.class[c].line) && paio_list_empty(&paio_pool.class[c].idle) &&
-            paio_pool.class[c].line.begun == paio_pool.class[c].begun_before)
+            (paio_pool.class[c].line.begun == paio_pool.class[c].begun_before || !paio_pool.class[c].threads))
             paio_worker_start(c);
         paio_pool_hand_over(c, &wakeups);
         while (reinforce(c, &wakeups))
@@ -317,9 +317,7 @@ void paio_pool_tick(void)
 void paio_pool_expose_class(enum paio_class class, struct paio_wakeups *wakeups)
 {
     paio_line_expose(&paio_pool.class[class].line);
-    /* The last one has ended, for waiters have done all of it. */
-    if (!paio_line_empty(&paio_pool.class[class].line) && !paio_pool.class[class].threads)
-        paio_worker_start(class);
+    /* If the last thread has ended, for waiters have done all of it, the tick starts one: here may be a signal handler. */
     paio_pool_hand_over(class, wakeups);
 }
 

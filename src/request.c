@@ -11,7 +11,6 @@
  */
 #include "request.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -178,9 +177,10 @@ void paio_request_drop(struct paio_request *request)
         paio_request_free(request);
 }
 
-static bool unwritten_file(const struct paio_request *request)
+/* In a state that was loaded with acquire. */
+static bool unwritten_file(const struct paio_request *request, enum paio_state state)
 {
-    return atomic_load_explicit(&request->state, memory_order_relaxed) != PAIO_NEW &&
+    return state != PAIO_NEW &&
            atomic_load_explicit(&request->file_write, memory_order_relaxed) &&
            atomic_load_explicit(&request->publication, memory_order_acquire) != PAIO_PUBLISHED;
 }
@@ -189,9 +189,9 @@ bool paio_request_any(bool unwritten)
 {
     for (uint32_t i = 0; i / CHUNK < CHUNKS && at(i); i++) {
         const struct paio_request *request = at(i);
+        enum paio_state state = atomic_load_explicit(&request->state, memory_order_acquire);
 
-        if (atomic_load_explicit(&request->state, memory_order_acquire) != PAIO_FREE &&
-            (!unwritten || unwritten_file(request)))
+        if (state != PAIO_FREE && (!unwritten || unwritten_file(request, state)))
             return true;
     }
     return false;

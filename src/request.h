@@ -16,9 +16,10 @@ struct paio_file;
  * The file's lock guards it, except that a fresh request belongs to its submitter alone.
  */
 enum paio_state {
-    PAIO_FREE,    /* in the slab. paio_request_allocate moves it on. */
+    PAIO_FREE,    /* in the slab. paio_request_allocate and paio_request_try move it on. */
     PAIO_NEW,     /* the submitter fills it in, and may have given it to the kernel already.
-                     paio_order_enter moves it on. */
+                     paio_order_enter moves it on; what is not accepted, and what carries a
+                     notification or stands for a list, is freed as it is. */
     PAIO_WAITING, /* behind another request or a barrier. paio_order_leave (of the other), or
                      paio_order_cancel, moves it on. */
     PAIO_STARTED, /* the dispatcher or an engine has it, or its result is published and the rest
@@ -111,7 +112,7 @@ struct paio_request *paio_request_find(const struct aiocb *cb);
  */
 bool paio_request_any(bool unwritten);
 
-/* The one place where a state changes. */
+/* The one place where a state changes. Release: pairs with paio_request_any. */
 static inline void paio_request_move(struct paio_request *request, enum paio_state state)
 {
     atomic_store_explicit(&request->state, state, memory_order_release);
