@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The API floor: the functions of <aio.h> for single requests, and ours. Here, in lio.c and in
- * close.c are errno and -1; below, results are bytes or -errno. Each function of <aio.h> has its
+ * The API floor: the functions of <aio.h> for single requests, and ours. Here, in lio.c, close.c
+ * and limit.c are errno and -1; below, results are bytes or -errno. Each function of <aio.h> has its
  * *64 twin as an alias: on LP64 the two are the same.
  *
  * aio_error, aio_return and aio_suspend are async-signal-safe. aio_error reads the status word;
@@ -10,7 +10,6 @@
  */
 #include <aio.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <string.h>
 
 #include "posix-aio.h"

@@ -11,7 +11,6 @@
 #include "engine_kernel.h"
 #include "file.h"
 #include "limit.h"
-#include "transfer.h"
 
 static struct {
     pthread_mutex_t lock;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Choosing: what a call's descriptor is, what can be objected to the call, and which way it goes that
- * could not be served in the caller. Nothing is changed here, and nothing waited for.
+ * could not be served in the caller. Nothing is waited for here, and nothing changed but what is remembered of the descriptor.
  */
 #include "choose.h"
 

@@ -10,14 +10,14 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 
-enum { LEAF = 64, MIDDLE = 16384, TOP = 2048, CHUNK = 65536 };
+/* A leaf is a whole number of pages. */
+enum { LEAF = 256, MIDDLE = 4096, TOP = 2048, CHUNK = 65536 };
 
 /*
  * What is remembered of a descriptor is asked for anew when it has been used OFTEN, if it is OLD (nanoseconds). To ask takes

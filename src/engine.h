@@ -20,7 +20,7 @@ enum paio_class {
     PAIO_CLASS_READ,   /* reads that the page cache could not serve */
     PAIO_CLASS_WRITE,  /* buffered writes */
     PAIO_CLASS_SYNC,   /* fsync, and writes that wait for the device: many at once batch well */
-    PAIO_CLASS_STREAM, /* reads of ready streams that know no non-blocking read */
+    PAIO_CLASS_STREAM, /* transfers of ready streams that know no way without waiting */
     PAIO_CLASSES
 };
 
@@ -46,7 +46,7 @@ struct paio_operation {
     struct paio_identity identity;
     pthread_t waiter; /* the thread that it is left to, if it is awaited */
     void *buffer;
-    size_t length;
+    size_t length;        /* at most PAIO_TRANSFER_MAX */
     off_t offset;
     size_t done; /* bytes transferred so far; the engine goes on behind them */
     int fd;

@@ -15,9 +15,9 @@
  *   master of a pty, or a    writes: in small pieces, each after a look that there is room
  *   FIFO that can't be       (opening a master anew would make another pty)
  *   opened anew
- *   the rest                 given back with -EOPNOTSUPP: data was ready a moment ago, a thread
- *                            of the pool reads it. Only if another reader steals it the thread
- *                            waits, which harms nobody else.
+ *   the rest                 given back with -EOPNOTSUPP: it was ready a moment ago, a thread of the
+ *                            pool makes the transfer. Only if another takes the data, or the room,
+ *                            first the thread waits, which harms nobody else.
  *
  * Locks: a stream's lock (t) guards its operations and is held across the transfer, which does
  * not wait. It is a leaf.
@@ -28,10 +28,8 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -214,8 +212,6 @@ static ssize_t transfer(struct paio_stream *stream, struct paio_operation *o)
     struct iovec vector = { (char *) o->buffer + o->done, o->length - o->done };
     ssize_t n;
 
-    if (vector.iov_len > PAIO_TRANSFER_MAX)
-        vector.iov_len = PAIO_TRANSFER_MAX;
     if (o->identity.type == S_IFSOCK)
         n = on_socket(o, vector.iov_base, vector.iov_len);
     else if (o->code == PAIO_READ)
@@ -245,8 +241,7 @@ static bool advance(struct paio_stream *stream, struct paio_operation *o, ssize_
     if (n >= 0) {
         o->done += (size_t) n;
         *result = (ssize_t) o->done;
-        return o->code == PAIO_READ || n == 0 || o->done >= o->length ||
-               o->done >= PAIO_TRANSFER_MAX;
+        return o->code == PAIO_READ || n == 0 || o->done >= o->length;
     }
     *result = o->done && n != -EOPNOTSUPP ? (ssize_t) o->done : n;
     return true;

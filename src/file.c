@@ -90,7 +90,7 @@ static struct paio_file *own(struct paio_descriptor *descriptor, bool make)
     return file;
 }
 
-/* The record of that identity, with a reference; made if need be and create says so. */
+/* The record of that identity, with a reference; made if need be and make says so. */
 static struct paio_file *shared(const struct paio_identity *identity, bool make)
 {
     unsigned b = hash(identity);

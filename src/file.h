@@ -145,7 +145,7 @@ struct paio_file *paio_file_try(struct paio_descriptor *descriptor, const struct
 
 void paio_file_put(struct paio_file *file);
 
-/* As paio_file_get, but NULL when nothing is in flight there. */
+/* As paio_file_get, but NULL where there is no such record: nothing is in flight then. */
 struct paio_file *paio_file_busy(struct paio_descriptor *descriptor,
                                  const struct paio_look *look);
 

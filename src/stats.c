@@ -14,13 +14,12 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "process.h"
 
 struct paio_stats *paio_stats;
 
 static bool started;
 
-static const char magic[8] = "POSIXAI2";
+static const char magic[8] = PAIO_STATS_MAGIC;
 
 bool paio_stats_expand(char *out, size_t size, const char *name)
 {

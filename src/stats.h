@@ -39,7 +39,9 @@ enum paio_stat {
 /* Latency histogram: each power of two of nanoseconds in eight steps. */
 enum { PAIO_LATENCY_STEPS = 8, PAIO_LATENCIES = 64 * PAIO_LATENCY_STEPS };
 
-/* The file. Little-endian; a change of layout changes the magic. */
+/* The file begins with it. Little-endian; a change of layout changes the magic. */
+#define PAIO_STATS_MAGIC "POSIXAI2"
+
 struct paio_stats {
     char magic[8];
     uint64_t pid;

@@ -56,7 +56,7 @@ bool paio_stats_read(const struct paio_stats *stats, unsigned number, char *name
 
     if (number < PAIO_STATS) {
         if (number < PAIO_STAT_CARRIED_ON)
-            snprintf(name, size, "%s.%s", operations[number / PAIO_WAYS], 
+            snprintf(name, size, "%s.%s", operations[number / PAIO_WAYS],
                      paio_way_names[number % PAIO_WAYS]);
         else
             snprintf(name, size, "%s", counters[number - PAIO_STAT_CARRIED_ON]);
@@ -90,7 +90,7 @@ const struct paio_stats *paio_stats_open(const char *path)
     paio_close(fd);
     if (map == MAP_FAILED)
         return NULL;
-    if (memcmp(map, "POSIXAI2", 8) != 0) {
+    if (memcmp(map, PAIO_STATS_MAGIC, sizeof PAIO_STATS_MAGIC - 1) != 0) {
         munmap(map, sizeof(struct paio_stats));
         errno = EINVAL;
         return NULL;

@@ -10,7 +10,7 @@
 
 #include "file.h"
 
-/* The system calls themselves: none of these threads is ever canceled. */
+/* The system calls themselves, which are no cancellation points: a waiter's thread has cancellation disabled (paio_signals_block). */
 static ssize_t call(const struct paio_operation *o)
 {
     char *buffer = (char *) o->buffer + o->done;
