@@ -136,6 +136,19 @@ START_TEST(attributes_are_honored)
 }
 END_TEST
 
+START_TEST(attributes_that_no_thread_can_have_are_ignored)
+{
+    pthread_attr_t attributes;
+
+    pthread_attr_init(&attributes);
+    ck_assert_int_eq(pthread_attr_setstacksize(&attributes, (size_t) 1 << 47), 0);
+    submit_told(&cb, t_cached_file(SIZE), look, &attributes);
+    await_calls(1);
+    ck_assert_ptr_eq(seen.value, &cb);
+    pthread_attr_destroy(&attributes);
+}
+END_TEST
+
 static void spoil_and_exit(sigval_t value)
 {
     sigset_t all;
@@ -395,9 +408,10 @@ static void add_threads(TCase *tests)
     tcase_add_test(tests, canceled_request_is_told);
 }
 
-/* A sanitizer may have a thread of its own. */
+/* A sanitizer may have a thread of its own, and gives up if one cannot be made. */
 static void add_ends(TCase *tests)
 {
+    tcase_add_test(tests, attributes_that_no_thread_can_have_are_ignored);
     tcase_add_test(tests, threads_end_when_nothing_is_left_to_tell);
 }
 
@@ -405,7 +419,7 @@ int main(void)
 {
     const struct t_part parts[] = {
         { .name = "functions on threads", .add = add_threads },
-        { .name = "ends of threads", .add = add_ends, .need = T_NO_SANITIZER },
+        { .name = "beginnings and ends of threads", .add = add_ends, .need = T_NO_SANITIZER },
         { .name = NULL },
     };
 
