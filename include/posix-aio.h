@@ -24,8 +24,8 @@ extern "C" {
 unsigned int posix_aio_version(void);
 
 /*
- * Name of the engine that this process's requests go to when they cannot be completed in the
- * caller: "kernel" or "pool". Starts the library if it has not been started. The string is
+ * Whether kernel AIO is in use in this process: "kernel", or "pool" (then the pool of threads takes
+ * what would go to the kernel). Starts the library if it has not been started. The string is
  * constant. Never fails. Thread-safe, not async-signal-safe. Source: posix_aio_engine(3).
  */
 const char *posix_aio_engine(void);
@@ -33,10 +33,12 @@ const char *posix_aio_engine(void);
 /*
  * Stores in *value the statistic called name, one of those that "posix-aio stat" prints
  * (libposix-aio(7) lists them). Counters count since the library started in this process, which
- * is at the first call that submits; times are in nanoseconds. *value is left alone on failure.
+ * is at the first call that submits, or of aio_init, posix_aio_engine or this function; times are
+ * in nanoseconds. *value is left alone on failure.
  *
  * Returns 0, or -1 with errno ENOENT (there is no such statistic) or ENODATA (the process keeps
- * no statistics: LIBPOSIX_AIO_STATS is not set, or its file could not be made).
+ * no statistics: LIBPOSIX_AIO_STATS is not set or is ignored, its file could not be made, or the
+ * process is a forked child and the name has no %p).
  * Thread-safe, not async-signal-safe. Source: posix_aio_stat(3).
  */
 int posix_aio_stat(const char *name, uint64_t *value);
