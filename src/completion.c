@@ -2,7 +2,7 @@
 /*
  * The completion thread is one loop around epoll_wait. Streams report their readiness there,
  * and the kernel engine the completion of prompt operations. While engines or queues hold
- * anything it also looks in every TICK milliseconds: for completions that lay in the ring for a
+ * anything it also looks in every PAIO_TICK milliseconds: for completions that lay in the ring for a
  * whole tick, because nobody waits; for what is to be done behind results that aio_error took;
  * for stalled classes of the pool, signals to be sent again, calls without a thread, a leader
  * that does not lead. So no request depends on another call into the library, and none costs a
@@ -35,7 +35,7 @@
 #include "thread.h"
 #include "waiter.h"
 
-enum { TICK = 4, LINGER = 1000, QUIET_TICKS = 16, EVENTS = 64 };
+enum { LINGER = 1000, QUIET_TICKS = 16, EVENTS = 64 };
 
 enum { NONE, TICKING, RESTING };
 
@@ -195,7 +195,7 @@ static int next_timeout(void)
 
 static int wait_events(struct epoll_event *events, int timeout)
 {
-    const struct timespec one_tick = { .tv_nsec = TICK * 1000000 };
+    const struct timespec one_tick = { .tv_nsec = PAIO_TICK * 1000000 };
     int epoll = atomic_load(&completion.epoll);
 
     if (epoll >= 0) {
@@ -232,7 +232,7 @@ static void *run(void *unused)
         if (paio_now() < completion.next_tick)
             continue;
         tick();
-        completion.next_tick = paio_now() + TICK * 1000000u;
+        completion.next_tick = paio_now() + PAIO_TICK * 1000000u;
         try_to_rest();
     }
 }

@@ -7,6 +7,9 @@
 
 #include "base.h"
 
+/* Milliseconds from one tick to the next, while there is anything to be looked for. */
+enum { PAIO_TICK = 4 };
+
 /* Forgets the thread. For start-up and a forked child, while there is one thread. */
 void paio_completion_reset(void);
 

@@ -23,11 +23,12 @@
  */
 #include "habit.h"
 
+#include "completion.h"
 #include "dispatch.h"
 #include "process.h"
 
-enum { SOON = 10000, EACH = 2000, BEGUN = 40000, SAVED = 10000, ENOUGH = 8 * SAVED, MOST = 1000000, PATIENCE = 4000000,
-       LOST = 8000000 };
+enum { SOON = 10000, EACH = 2000, BEGUN = 40000, SAVED = 10000, ENOUGH = 8 * SAVED, MOST = 1000000,
+       PATIENCE = PAIO_TICK * 1000000, LOST = 2 * PATIENCE };
 
 /* Not in step with the tick, which may expose what is left. */
 enum { GRANT = 3000000 };
