@@ -46,6 +46,7 @@ static struct {
     _Atomic uint32_t waiting;      /* n to write: length of signals */
     _Atomic unsigned threads;      /* n to write: that make calls */
     unsigned idle;                 /* n: of them */
+    unsigned coming;               /* n: of them, started, and not yet looking for a call */
     unsigned begun, begun_before;  /* n: calls begun; at the last tick */
     unsigned stalled;              /* n: ticks in a row that found calls, and none begun */
 } notify = { .lock = PTHREAD_MUTEX_INITIALIZER, .epoll = -1 };
@@ -70,7 +71,7 @@ void paio_notify_reset(void)
     atomic_store(&notify.waiting, 0);
     paio_private_close(&notify.epoll);
     atomic_store(&notify.threads, 0);
-    notify.idle = 0;
+    notify.idle = notify.coming = 0;
     notify.begun = notify.begun_before = notify.stalled = 0;
 }
 
@@ -306,6 +307,9 @@ static void *serve_calls(void *unused)
     sigfillset(&all);
     sigemptyset(&none);
     note_keys(&keys);
+    pthread_mutex_lock(&notify.lock);
+    notify.coming--;
+    pthread_mutex_unlock(&notify.lock);
     pthread_cleanup_push(thread_ends, &process);
     do {
         struct sigevent event;
@@ -334,6 +338,7 @@ static bool start_thread(void)
     if (paio_thread_start(serve_calls, NULL, false) < 0)
         return false;
     atomic_fetch_add(&notify.threads, 1);
+    notify.coming++;
     return true;
 }
 
@@ -401,7 +406,7 @@ void paio_notify_tick(void)
     pthread_mutex_lock(&notify.lock);
     if (paio_list_empty(&notify.calls) || notify.begun != notify.begun_before)
         notify.stalled = 0;
-    else if (notify.stalled++ || !notify.idle)
+    else if (notify.stalled++ || (!notify.idle && !notify.coming))
         start_thread();
     notify.begun_before = notify.begun;
     pthread_mutex_unlock(&notify.lock);
