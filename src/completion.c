@@ -193,6 +193,8 @@ static int next_timeout(void)
     return (int) ((completion.next_tick - now + 999999) / 1000000);
 }
 
+static void open_descriptors(void);
+
 static int wait_events(struct epoll_event *events, int timeout)
 {
     const struct timespec one_tick = { .tv_nsec = PAIO_TICK * 1000000 };
@@ -208,6 +210,9 @@ static int wait_events(struct epoll_event *events, int timeout)
     }
     /* No descriptor was to be had: streams are refused, the rest needs only the tick. */
     nanosleep(&one_tick, NULL);
+    /* There may be some by now. Not in place of a lost one, whose number others of the library's may stand for. */
+    if (atomic_load(&completion.wake) < 0)
+        open_descriptors();
     return 0;
 }
 
@@ -237,6 +242,7 @@ static void *run(void *unused)
     }
 }
 
+/* By whoever starts the thread, before it does, or by the thread. */
 static void open_descriptors(void)
 {
     int fd;

@@ -163,6 +163,9 @@ static bool left_something(struct keys *before)
     return memcmp(now.set, before->set, now.words * sizeof now.set[0]) != 0;
 }
 
+static bool start_thread(void);
+
+/* Its function has left something in it, or it had none to call. For calls that have come there is to be another. */
 static void thread_ends(void *argument)
 {
     const uint32_t *process = argument;
@@ -173,6 +176,8 @@ static void thread_ends(void *argument)
     paio_signals_block(&saved);
     pthread_mutex_lock(&notify.lock);
     atomic_fetch_sub(&notify.threads, 1);
+    if (!paio_list_empty(&notify.calls) && !notify.idle && !notify.coming)
+        start_thread();
     pthread_mutex_unlock(&notify.lock);
 }
 

@@ -324,6 +324,33 @@ START_TEST(offsets_beyond_four_gigabytes_are_used)
 }
 END_TEST
 
+START_TEST(streams_work_as_soon_as_there_are_descriptors)
+{
+    static struct aiocb other;
+    struct t_pair p = t_pipe();
+    int fd = t_reopen(t_cached_file(SIZE), O_RDWR | O_DSYNC);
+    struct rlimit limit, none;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 0;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    t_submit_write(&other, fd, buf, 4096, 0);
+    t_prepare(&cb, p.in, buf, 1, 0);
+    ck_assert_int_eq(aio_read(&cb), -1);
+    ck_assert_int_eq(errno, EAGAIN);
+    t_wait_done(&other, 4096);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    t_until(aio_read(&cb) == 0);
+    t_finish_pending(p.out, &cb);
+}
+END_TEST
+
+static void add_descriptors(TCase *tests)
+{
+    tcase_add_test(tests, streams_work_as_soon_as_there_are_descriptors);
+}
+
 static void add_many(TCase *tests)
 {
     tcase_add_test(tests, hundred_thousand_stream_reads_are_outstanding);
@@ -351,6 +378,7 @@ static void add_slow(TCase *tests)
 int main(void)
 {
     const struct t_part parts[] = {
+        { .name = "descriptors", .add = add_descriptors },
         { .name = "many", .add = add_many },
         { .name = "long and far", .add = add_long },
         { .name = "slow files", .add = add_slow, .need = T_SLOWFS },
