@@ -14,7 +14,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-
 struct paio_stats *paio_stats;
 
 static bool started;

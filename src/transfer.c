@@ -10,7 +10,10 @@
 
 #include "file.h"
 
-/* The system calls themselves, which are no cancellation points: a waiter's thread has cancellation disabled (paio_signals_block). */
+/*
+ * The system calls themselves, not the C library's functions, which are cancellation points: the thread may be a waiter's,
+ * where cancellation is disabled meanwhile (paio_signals_block).
+ */
 static ssize_t call(const struct paio_operation *o)
 {
     char *buffer = (char *) o->buffer + o->done;

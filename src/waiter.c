@@ -11,8 +11,9 @@
  * about to. A waiter reads the word, sets its bits, looks whether anything is done, sets bit 0
  * and sleeps if the word is still the same. A waker adds two, clears bit 0, and calls the kernel
  * only if it was set. Spurious wakeups are expected: everybody looks again. A word that wraps around leaves out 0, and
- * begins shortly before, so that it does so in each test. A forked child finds the words wiped to 0 (process.h), and begins with others when it starts the library: a wait that a handler of it comes back to ends
- * (but a leader's read(2), where SA_RESTART has the kernel begin it again).
+ * begins shortly before, so that it does so in tests. A forked child finds the words wiped to 0 (process.h), and begins
+ * with others when it starts the library: a wait that a handler of it comes back to ends (but a leader's read(2), where
+ * SA_RESTART has the kernel begin it again).
  *
  * The leader. Of the threads that wait for the kernel engine one sleeps in paio_kernel_wait,
  * and reaps for all when it wakes; the others sleep on their futex. `leader` names it. It is a
