@@ -271,6 +271,32 @@ bool paio_stream_try(struct paio_operation *operation, ssize_t *result)
     return over;
 }
 
+bool paio_stream_serve(int fd)
+{
+    struct paio_stream *stream = stream_of(fd);
+    struct paio_operation *over = NULL;
+    struct paio_signals saved;
+    ssize_t result;
+
+    if (!stream)
+        return false;
+    paio_signals_block(&saved);
+    /* Whoever has the lock does what is to be done. */
+    if (pthread_mutex_trylock(&stream->lock) == 0) {
+        struct paio_operation *read = stream->active[IN];
+
+        if (read && advance(stream, read, &result) && result != -EOPNOTSUPP) {
+            over = read;
+            deactivate(stream, IN);
+        }
+        pthread_mutex_unlock(&stream->lock);
+    }
+    if (over)
+        over->complete(over, result);
+    paio_signals_restore(&saved);
+    return over;
+}
+
 void paio_stream_ready(int fd, uint32_t events)
 {
     static const uint32_t interest[] = {

@@ -19,6 +19,12 @@ bool paio_stream_able(int fd);
  */
 bool paio_stream_try(struct paio_operation *operation, ssize_t *result);
 
+/*
+ * The caller is about to sleep until a read of fd is done. If there is something to be read, carries out the one whose
+ * turn it is, and saves two wakeups: true. False: nothing has happened. Async-signal-safe.
+ */
+bool paio_stream_serve(int fd);
+
 /* epoll has reported events on fd: transfers what can be. The completion thread's. */
 void paio_stream_ready(int fd, uint32_t events);
 

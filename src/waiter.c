@@ -33,8 +33,9 @@
  */
 #include "waiter.h"
 
-#include "engine_kernel.h"
 #include "dispatch.h"
+#include "engine_kernel.h"
+#include "engine_stream.h"
 #include "process.h"
 #include "request.h"
 
@@ -302,6 +303,12 @@ static bool settled_now(void)
     return true;
 }
 
+/* Whoever waits for one read of a stream may find its data there. For several each would have to be asked. */
+static bool served_now(const struct aiocb *const list[], int count)
+{
+    return count == 1 && list[0] && paio_stream_serve(list[0]->aio_fildes);
+}
+
 /* Is the result there, and its signal not sent yet? */
 static bool lacks_signal(const struct aiocb *cb)
 {
@@ -349,7 +356,7 @@ int paio_wait_any(const struct aiocb *const list[], int count, const struct time
         /* Once before each sleep: others may bring more for ever, and a deadline passes. */
         if (!tidied) {
             tidied = true;
-            if ((paio_kernel_ready() && paio_dispatch_reap()) || settled_now())
+            if ((paio_kernel_ready() && paio_dispatch_reap()) || settled_now() || served_now(list, count))
                 continue;
         }
         if (result)
