@@ -7,7 +7,7 @@
 # shellcheck disable=SC2154  # variables of scripts/bench
 
 # shellcheck disable=SC2034  # used by scripts/bench
-GROUPS_ALL='fio size many outstanding call notification lists pollers streams start'
+GROUPS_ALL='fio size many outstanding call notification lists pollers streams start limits'
 # shellcheck disable=SC2034
 GROUPS_QUICK='fio call notification lists pollers streams start'
 
@@ -26,6 +26,7 @@ title_of() {
     pollers) echo "Pollers" ;;
     streams) echo "Streams" ;;
     start) echo "Start" ;;
+    limits) echo "Limits" ;;
     esac
 }
 
@@ -34,9 +35,12 @@ full_or_quick() {
     if [ "$quick" = yes ]; then echo "$2"; else echo "$1"; fi
 }
 
-# rounds_for DEPTH: of O_DIRECT rows. At depth 32 they have targets that are as close as the rounds' spread.
+# rounds_for DEPTH DEPTHS: of a row that has targets at these depths which are as close as the rounds' spread.
 rounds_for() {
-    if [ "$1" = 32 ]; then full_or_quick "$CLOSE_ROUNDS" "$ROUNDS"; else echo "$ROUNDS"; fi
+    case " $2 " in
+    *" $1 "*) full_or_quick "$CLOSE_ROUNDS" "$ROUNDS" ;;
+    *) echo "$ROUNDS" ;;
+    esac
 }
 
 # full COMMAND...: not in a quick run.
@@ -54,15 +58,15 @@ group_fio() {
             sides=$(full_or_quick "$cached" "$sides")
             ;;
         esac
-        rounds=$(rounds_for "$depth") fio_row "O_DIRECT random read" "$depth" uncached "$sides" --rw=randread --direct=1 --norandommap
-        rounds=$(rounds_for "$depth") fio_row "O_DIRECT random write" "$depth" uncached "$sides" --rw=randwrite --direct=1 --norandommap
+        rounds=$(rounds_for "$depth" '1 32') fio_row "O_DIRECT random read" "$depth" uncached "$sides" --rw=randread --direct=1 --norandommap
+        rounds=$(rounds_for "$depth" '1 32') fio_row "O_DIRECT random write" "$depth" uncached "$sides" --rw=randwrite --direct=1 --norandommap
         full fio_row "O_DIRECT 70/30 mix" "$depth" uncached "$sides" --rw=randrw --rwmixread=70 --direct=1 --norandommap
         # A cold read visits no block twice (lfsr), or it would find what it brought in itself.
-        fio_row "cold buffered random read" "$depth" uncached "$sides" --rw=randread --random_generator=lfsr
-        fio_row "cached buffered random read" "$depth" cached "$cached" --rw=randread --norandommap --invalidate=0
-        fio_row "buffered random write" "$depth" cached "$sides" --rw=randwrite --norandommap --invalidate=0
+        rounds=$(rounds_for "$depth" '1 32') fio_row "cold buffered random read" "$depth" uncached "$sides" --rw=randread --random_generator=lfsr
+        rounds=$(rounds_for "$depth" 32) fio_row "cached buffered random read" "$depth" cached "$cached" --rw=randread --norandommap --invalidate=0
+        rounds=$(rounds_for "$depth" 32) fio_row "buffered random write" "$depth" cached "$sides" --rw=randwrite --norandommap --invalidate=0
         [ "$depth" = 1 ] || sides="$sides threads"
-        fio_row "O_DSYNC random write" "$depth" cached "$sides" --rw=randwrite --norandommap --invalidate=0 --sync=dsync
+        rounds=$(rounds_for "$depth" '1 32') fio_row "O_DSYNC random write" "$depth" cached "$sides" --rw=randwrite --norandommap --invalidate=0 --sync=dsync
     done
 }
 
@@ -193,7 +197,7 @@ group_notification() {
             row "$title, cached" "$depth" cached "$read" notify_run "$kind" '' --rw=randread --norandommap --invalidate=0
             [ "$quick" = yes ] || row "$title, cold" "$depth" uncached 'glibc ours' notify_run "$kind" ''
             [ "$kind" = list ] || full row "$title, buffered write" "$depth" cached "$read" notify_run "$kind" -w --rw=randwrite --norandommap --invalidate=0
-            [ "$kind" = list ] || rounds=$(rounds_for "$depth")
+            [ "$kind" = list ] || rounds=$(rounds_for "$depth" 32)
             row "$title, O_DIRECT" "$depth" uncached "$direct" notify_run "$kind" -d --rw=randread --norandommap --direct=1
             rounds=
         done
@@ -268,4 +272,19 @@ spawn_run() {
         return 0
     fi
     program_run start -k spawn -f "$(type -P true)" -n @X@ -- "$@"
+}
+
+group_limits() {
+    row "page cache, 4 KiB" "pread preadv2 pwrite" cached "alone busy" limits_run @X@
+    row "cold read, 4 KiB, is begun" preadv2 uncached alone limits_run begin
+    row "a thread is woken" futex none alone limits_run wakeup
+}
+
+# limits_run KIND SIDE X CACHE: system calls by themselves, with the other processors idle or busy.
+limits_run() {
+    if [ "${proving:-no}" = yes ]; then
+        way=
+        return 0
+    fi
+    program_run limits -k "$1" -f "$file" $([ "$2" = alone ] || echo "-n $(nproc)") -- "${@:2}"
 }

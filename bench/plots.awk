@@ -24,6 +24,8 @@ BEGIN {
     color["psync"] = "#c09020"
     color["bare"] = "#000000"
     color["threads"] = "#8040a0"
+    color["alone"] = "#c09020"
+    color["busy"] = "#806000"
     x_is["fio"] = "depth"
     x_is["size"] = "bytes"
     x_is["many"] = "files or threads"

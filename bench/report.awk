@@ -9,6 +9,7 @@ BEGIN {
     figures_of["outstanding"] = "rate bytes"
     figures_of["streams"] = "rate threads"
     figures_of["start"] = "first rate threads bytes"
+    figures_of["limits"] = "rate p50 p99"
     if (!(group in figures_of))
         figures_of[group] = "rate"
     figure_count = split(figures_of[group], figure_name, " ")
@@ -61,12 +62,13 @@ function ratio_cell(key, other, figure) {
     return other && compared(key, "ours", key, other, figure) ? ratio() : ""
 }
 
-# With the median's verdict, unless the rounds disagree and spread too wide to say.
-function verdict(op, limit,    meets) {
+# With the median's verdict, unless the rounds disagree and spread too wide to say; and in how many rounds it was so.
+function verdict(op, limit,    meets, share) {
     meets = op == ">=" ? median >= limit : median <= limit
+    share = " (" share_of(op, limit) ")"
     if (wide && limit > least && limit < most)
-        return "undecided: spread too wide"
-    return meets ? "met" : "**not met**"
+        return "undecided: spread too wide" share
+    return (meets ? "met" : "**not met**") share
 }
 
 function sign(op) { return op == ">=" ? "≥" : "≤" }
@@ -124,6 +126,11 @@ function heading(    i, line, rule) {
             line = line " " side_name[i] " |"
             rule = rule " ---: |"
         }
+    if (!present["ours"]) {
+        print line
+        print rule
+        return
+    }
     line = line " ours / glibc |"
     rule = rule " --- |"
     if (raw_present) {
@@ -146,6 +153,10 @@ function row_line(key, figure, first,    i, line, raw) {
     for (i = 1; i <= sides; i++)
         if (present[side_name[i]])
             line = line " " figure_cell(key, side_name[i], figure) " |"
+    if (!present["ours"]) {
+        print line
+        return
+    }
     line = line " " ratio_cell(key, "glibc", figure) " |"
     if (raw_present)
         line = line " " ratio_cell(key, raw, figure) " |"
@@ -165,6 +176,16 @@ function row_line(key, figure, first,    i, line, raw) {
     print line " " text " |"
 }
 
+# Ours, or where it has no part in the group any other.
+function any_has(key, figure,    s) {
+    if (present["ours"])
+        return (key, "ours", figure) in has
+    for (s = 1; s <= sides; s++)
+        if ((key, side_name[s], figure) in has)
+            return 1
+    return 0
+}
+
 function write_csv(key,    i, j, all, names) {
     all = split("rate cpu p50 p99 p999 max first bytes threads", names, " ")
     for (i = 1; i <= sides; i++)
@@ -181,7 +202,7 @@ END {
     for (i = 1; i <= rows; i++) {
         first = 1
         for (f = 1; f <= figure_count; f++)
-            if ((order[i], "ours", figure_name[f]) in has && !(figure_name[f] == "rate" && (order[i], "ours", "first") in has)) {
+            if (any_has(order[i], figure_name[f]) && !(figure_name[f] == "rate" && (order[i], "ours", "first") in has)) {
                 row_line(order[i], figure_name[f], first)
                 first = 0
             }

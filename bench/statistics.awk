@@ -4,7 +4,7 @@
 # ratios of them. Loaded before report.awk or plots.awk.
 
 BEGIN {
-    sides = split("glibc ours libaio io_uring psync bare threads", side_name, " ")
+    sides = split("glibc ours libaio io_uring psync bare threads alone busy", side_name, " ")
 }
 
 # Everything but proofs (round 0) is a value; a note is in the place of values.
@@ -37,14 +37,24 @@ function sort(list, count,    i, j, held) {
     }
 }
 
-# Sorts list and sets median, least, most. Wide: what is left without the lowest and the highest still
+# Sorts list and sets median, least, most, and list and count for share_of. Wide: what is left without the lowest and the highest still
 # spreads over more than 30 % of the median.
-function summarize(list, count) {
+function summarize(list, count,    i) {
     sort(list, count)
     median = count % 2 ? list[(count + 1) / 2] : (list[count / 2] + list[count / 2 + 1]) / 2
     least = list[1]
     most = list[count]
     wide = count < 5 || list[count - 1] - list[2] > 0.3 * median
+    summarized = count
+    for (i = 1; i <= count; i++)
+        of_round[i] = list[i]
+}
+
+# In how many of the rounds that were summarized last the limit was kept, as "N of M".
+function share_of(op, limit,    i, kept) {
+    for (i = 1; i <= summarized; i++)
+        kept += op == ">=" ? of_round[i] >= limit : of_round[i] <= limit
+    return kept + 0 " of " summarized
 }
 
 # The runs of a side. False: there are none.

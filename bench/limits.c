@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What bounds the other programs' figures: system calls one after the other, and no AIO.
+ *
+ *   limits -k pread|preadv2|pwrite -f FILE [-n THREADS] [-s MiB] [-t ms]
+ *   limits -k begin -f FILE [-t ms]
+ *   limits -k wakeup [-t ms]
+ *
+ * pread, preadv2 (with RWF_NOWAIT), pwrite: of what the page cache holds. All THREADS but one only compute: a
+ * processor is less fast when the other ones are busy, with those who submit, say. begin: how long a preadv2 with
+ * RWF_NOWAIT takes that does not find its block, and has the device begin to read it. wakeup: how long until a
+ * thread that sleeps on a semaphore runs again.
+ */
+#include "bench.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* The clock is asked for this many calls at once. */
+enum { BATCH = 16 };
+
+static struct bench_options options;
+static struct bench_file file;
+static void *buffer;
+
+static ssize_t read_if_there(off_t offset)
+{
+    const struct iovec vector = { buffer, file.bytes };
+
+    return preadv2(file.fd, &vector, 1, offset, RWF_NOWAIT);
+}
+
+static ssize_t call_once(char kind, off_t offset)
+{
+    ssize_t n;
+
+    if (kind == 'w')
+        return pwrite(file.fd, buffer, file.bytes, offset);
+    n = kind == 'v' ? read_if_there(offset) : -1;
+    /* The page cache may have lost a page meanwhile. */
+    return n < 0 ? pread(file.fd, buffer, file.bytes, offset) : n;
+}
+
+static atomic_bool over;
+
+static void *compute(void *unused)
+{
+    while (!atomic_load_explicit(&over, memory_order_relaxed))
+        ;
+    return unused;
+}
+
+static void calls(char kind)
+{
+    uint64_t done = 0, end;
+    struct bench_interval interval;
+    pthread_t others[options.count];
+
+    for (unsigned i = 1; i < options.count; i++)
+        if (pthread_create(&others[i], NULL, compute, NULL))
+            bench_fail("pthread_create", false);
+    interval = bench_begin();
+    end = interval.begun + options.duration;
+    for (; bench_now() < end; done += BATCH)
+        for (int i = 0; i < BATCH; i++)
+            if (call_once(kind, bench_offset(&file)) != (ssize_t) file.bytes)
+                bench_fail(options.kind, true);
+    bench_end(&interval, done);
+    atomic_store(&over, true);
+    for (unsigned i = 1; i < options.count; i++)
+        pthread_join(others[i], NULL);
+}
+
+static struct bench_histogram taken;
+
+static void begin(void)
+{
+    struct bench_interval interval = bench_begin();
+    uint64_t done = 0, before, end = interval.begun + options.duration;
+
+    for (; bench_now() < end; done++) {
+        off_t offset = bench_offset(&file);
+
+        before = bench_now();
+        if (read_if_there(offset) >= 0)
+            continue;
+        if (errno != EAGAIN)
+            bench_fail("preadv2", true);
+        bench_add(&taken, bench_now() - before);
+        if (pread(file.fd, buffer, file.bytes, offset) != (ssize_t) file.bytes)
+            bench_fail("pread", true);
+    }
+    bench_end(&interval, done);
+}
+
+static sem_t there, back;
+static uint64_t woken_at; /* the semaphores hand it over */
+
+static void *sleeper(void *unused)
+{
+    for (;;) {
+        sem_wait(&there);
+        if (atomic_load(&over))
+            return unused;
+        bench_add(&taken, bench_now() - woken_at);
+        sem_post(&back);
+    }
+}
+
+static void wakeup(void)
+{
+    struct bench_interval interval;
+    uint64_t done = 0, end;
+    pthread_t thread;
+
+    sem_init(&there, 0, 0);
+    sem_init(&back, 0, 0);
+    if (pthread_create(&thread, NULL, sleeper, NULL))
+        bench_fail("pthread_create", false);
+    interval = bench_begin();
+    end = interval.begun + options.duration;
+    for (; bench_now() < end; done++) {
+        woken_at = bench_now();
+        sem_post(&there);
+        sem_wait(&back);
+    }
+    bench_end(&interval, done);
+    atomic_store(&over, true);
+    sem_post(&there);
+    pthread_join(thread, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    options = bench_arguments(argc, argv);
+    if (!strcmp(options.kind, "wakeup")) {
+        wakeup();
+    } else {
+        file = bench_open(&options, strcmp(options.kind, "pwrite") ? O_RDONLY : O_RDWR);
+        buffer = bench_buffer(file.bytes);
+        if (!strcmp(options.kind, "begin"))
+            begin();
+        else
+            calls(!strcmp(options.kind, "pwrite") ? 'w' : !strcmp(options.kind, "preadv2") ? 'v' : 'r');
+    }
+    if (taken.total)
+        bench_print_histogram(&taken);
+    return 0;
+}
