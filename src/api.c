@@ -14,10 +14,12 @@
 
 #include "posix-aio.h"
 
+#include "cancel.h"
 #include "completion.h"
 #include "engine_kernel.h"
 #include "engine_pool.h"
 #include "habit.h"
+#include "perform.h"
 #include "submit.h"
 #include "waiter.h"
 
@@ -48,7 +50,7 @@ static PAIO_APART int accept_rest(struct aiocb *cb, enum paio_code code, struct 
         paio_signals_block(&saved);
         /* Anew, if a handler has forked since, and this is the child. */
         paio_process_start();
-        paio_dispatch_settle();
+        paio_finish_settle();
         paio_batch_init(&batch);
         error = paio_dispatch_accept(&call, &batch);
         paio_dispatch_flush(&batch);
@@ -100,7 +102,7 @@ static PAIO_APART void reap(void)
 
     paio_signals_block(&saved);
     paio_kernel_reap();
-    if (paio_dispatch_urgent())
+    if (paio_finish_urgent())
         paio_completion_prompt();
     paio_signals_restore(&saved);
 }
@@ -157,7 +159,7 @@ PAIO_EXPORT int aio_suspend(const struct aiocb *const list[], int count,
         paio_habit_broken();
     } else if (paio_habit_waits(list, count)) {
         paio_signals_block(&signals);
-        performed = paio_dispatch_perform(list, count);
+        performed = paio_perform(list, count);
         paio_signals_restore(&signals);
     }
     error = paio_wait_any(list, count, timeout ? &deadline : NULL);
@@ -176,7 +178,7 @@ PAIO_EXPORT int aio_cancel(int fd, struct aiocb *cb)
         return AIO_ALLDONE;
     if (cb && cb->aio_fildes != fd)
         return answer(-EINVAL);
-    return paio_dispatch_cancel(fd, cb);
+    return paio_cancel(fd, cb);
 }
 
 PAIO_EXPORT void aio_init(const struct aioinit *init)

@@ -5,7 +5,7 @@
 #ifndef PAIO_CHOOSE_H
 #define PAIO_CHOOSE_H
 
-#include "dispatch.h"
+#include "call.h"
 #include "order.h"
 
 /*

@@ -23,9 +23,10 @@
 #include <unistd.h>
 
 #include "backlog.h"
-#include "dispatch.h"
+#include "cancel.h"
 #include "engine_pool.h"
 #include "engine_stream.h"
+#include "file.h"
 #include "process.h"
 
 /* glibc's own names of what is interposed here. */
@@ -50,7 +51,7 @@ static void retire(int fd)
     if (!descriptor)
         return;
     if (atomic_load(&descriptor->requests) && owner()) {
-        paio_dispatch_cancel(fd, NULL);
+        paio_cancel(fd, NULL);
         paio_signals_block(&saved);
         paio_backlog_wait_entering(fd);
         paio_stream_close(fd);

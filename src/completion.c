@@ -24,10 +24,10 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
-#include "dispatch.h"
 #include "engine_kernel.h"
 #include "engine_pool.h"
 #include "engine_stream.h"
+#include "finish.h"
 #include "inbox.h"
 #include "notify.h"
 #include "process.h"
@@ -115,14 +115,14 @@ void paio_completion_prompt(void)
 void paio_completion_reap(void)
 {
     paio_kernel_reap();
-    paio_dispatch_settle();
+    paio_finish_settle();
 }
 
 /* Is anything held by an engine or a queue that a tick may have to help? */
 static bool busy(void)
 {
     return paio_kernel_busy() || paio_pool_busy() || paio_notify_busy() || paio_inbox_holds() ||
-           paio_dispatch_unsettled();
+           paio_finish_unsettled();
 }
 
 static void tick(void)
@@ -132,7 +132,7 @@ static void tick(void)
     if (stalled)
         paio_completion_reap();
     else
-        paio_dispatch_settle();
+        paio_finish_settle();
     completion.head = paio_kernel_head();
     paio_pool_tick();
     paio_notify_tick();
@@ -173,7 +173,7 @@ static bool try_to_end(void)
 static void handle(const struct epoll_event *event)
 {
     if (event->data.u64 == ABOUT_WAKE) {
-        paio_dispatch_settle();
+        paio_finish_settle();
     } else if (event->data.u64 == ABOUT_PROMPT) {
         paio_completion_reap();
     } else {

@@ -14,6 +14,7 @@
 #include "engine_kernel.h"
 #include "engine_pool.h"
 #include "engine_stream.h"
+#include "finish.h"
 #include "inbox.h"
 #include "order.h"
 #include "process.h"
@@ -103,6 +104,15 @@ void paio_dispatch_to_pool(struct paio_request *request, enum paio_class class)
     paio_completion_wake();
 }
 
+void paio_dispatch_carry_on(struct paio_request *request)
+{
+    enum paio_class class = request->operation.class;
+
+    request->carry_on = false;
+    paio_stats_count(PAIO_STAT_CARRIED_ON);
+    paio_dispatch_to_pool(request, class);
+}
+
 /* The completion thread is woken when the engine has them: what it does not see it does not mind. */
 void paio_dispatch_flush_pool(struct paio_batch *batch)
 {
@@ -156,7 +166,7 @@ static void start_waited(struct paio_operation *operation)
     paio_backlog_refill();
     paio_completion_wake();
     /* What the refill gave back is on the settled stack, and those behind it in its lane wait. */
-    if (paio_dispatch_urgent())
+    if (paio_finish_urgent())
         paio_completion_prompt();
 }
 

@@ -13,10 +13,11 @@
  * After publishing, the control block is not touched. The request lives until its notification
  * has been delivered, and is freed by paio_notify's release.
  */
-#include "dispatch.h"
+#include "finish.h"
 
 #include "backlog.h"
 #include "completion.h"
+#include "dispatch.h"
 #include "engine_kernel.h"
 #include "inbox.h"
 #include "order.h"
@@ -34,7 +35,7 @@ void paio_finish_reset(void)
     atomic_store(&urgent, false);
 }
 
-bool paio_dispatch_urgent(void)
+bool paio_finish_urgent(void)
 {
     return atomic_load_explicit(&urgent, memory_order_relaxed) || paio_kernel_refillable();
 }
@@ -94,11 +95,11 @@ static void finish(struct paio_request *request)
     else
         paio_notify(&request->notice);
     if (group)
-        paio_group_leave(group);
+        paio_finish_for_group(group);
     paio_dispatch_start(&start);
 }
 
-void paio_group_leave(struct paio_request *group)
+void paio_finish_for_group(struct paio_request *group)
 {
     if (atomic_fetch_sub(&group->left, 1) == 1) {
         group->notice.release = release;
@@ -141,16 +142,7 @@ void paio_finish_later(struct paio_operation *operation, ssize_t result)
         atomic_store(&urgent, true);
 }
 
-void paio_dispatch_carry_on(struct paio_request *request)
-{
-    enum paio_class class = request->operation.class;
-
-    request->carry_on = false;
-    paio_stats_count(PAIO_STAT_CARRIED_ON);
-    paio_dispatch_to_pool(request, class);
-}
-
-bool paio_dispatch_unsettled(void)
+bool paio_finish_unsettled(void)
 {
     return atomic_load_explicit(&settled, memory_order_relaxed) || paio_kernel_refillable();
 }
@@ -174,14 +166,14 @@ static void settle_results(void)
     }
 }
 
-void paio_dispatch_attend(bool leaving)
+void paio_finish_attend(bool leaving)
 {
     paio_inbox_empty();
     if (leaving)
         paio_waiter_wake(0);
 }
 
-void paio_dispatch_settle(void)
+void paio_finish_settle(void)
 {
     paio_inbox_empty();
     settle_results();
@@ -205,14 +197,14 @@ void paio_finish_now(struct paio_operation *operation, ssize_t result)
     finish(request);
 }
 
-unsigned paio_dispatch_reap(void)
+unsigned paio_finish_reap(void)
 {
     struct paio_signals saved;
     unsigned count;
 
     paio_signals_block(&saved);
     count = paio_kernel_reap();
-    paio_dispatch_settle();
+    paio_finish_settle();
     paio_signals_restore(&saved);
     return count;
 }
@@ -294,49 +286,4 @@ int paio_finish_in_caller(struct aiocb *cb, enum paio_code code, ssize_t result,
         return finish_and_notify(cb, code, result, began);
     publish_fresh(cb, code, result, began);
     return 0;
-}
-
-/* Completes what was taken back. True: there was something. */
-static bool complete_canceled(struct paio_link *canceled)
-{
-    bool any = !paio_list_empty(canceled);
-    struct paio_link *link;
-
-    while ((link = paio_list_pop(canceled)))
-        paio_finish_now(paio_container(link, struct paio_operation, link), -ECANCELED);
-    return any;
-}
-
-int paio_dispatch_cancel(int fd, const struct aiocb *cb)
-{
-    const struct timespec pause = { .tv_nsec = 20000 };
-    struct paio_descriptor *descriptor = paio_descriptor_find(fd);
-    struct paio_request *request = cb ? paio_request_find(cb) : NULL;
-    bool any = false, complete;
-    struct paio_file *file = NULL;
-    struct paio_link canceled;
-    struct paio_look look;
-    unsigned left = 0;
-    struct paio_signals saved;
-
-    paio_signals_block(&saved);
-    paio_kernel_reap();
-    paio_dispatch_settle();
-    paio_list_init(&canceled);
-    if (request)
-        file = atomic_load_explicit(&request->file, memory_order_relaxed);
-    else if (!cb && descriptor && paio_descriptor_look(fd, &look) == 0)
-        file = paio_file_busy(descriptor, &look);
-    while (file) {
-        complete = paio_order_cancel(file, cb, fd, &canceled, &left);
-        any = complete_canceled(&canceled) || any;
-        if (complete)
-            break;
-        nanosleep(&pause, NULL);
-        paio_dispatch_settle();
-    }
-    if (file && !cb)
-        paio_file_put(file);
-    paio_signals_restore(&saved);
-    return left ? AIO_NOTCANCELED : any ? AIO_CANCELED : AIO_ALLDONE;
 }

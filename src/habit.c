@@ -6,7 +6,7 @@
  * ticks at most. The thread has the habit while its credit is not below ENOUGH. A request that was not
  * left to it and not waited for at once ends the habit, and costs nothing.
  *
- * There is an account for waits for a single request, and one for waits for any of some that are leavable (dispatch.h):
+ * There is an account for waits for a single request, and one for waits for any of some that are leavable (call.h):
  * of those each write may take EACH until the wait, about what it saves that no other processor has to fetch it, and
  * each read BEGUN, for the device is at work on it meanwhile. A read that holds up the others for longer than PATIENCE,
  * after which the pool would not wait for it either, costs what is beyond.
@@ -23,8 +23,9 @@
  */
 #include "habit.h"
 
+#include "call.h"
 #include "completion.h"
-#include "dispatch.h"
+#include "perform.h"
 #include "process.h"
 
 enum { SOON = 10000, EACH = 2000, BEGUN = 40000, SAVED = 10000, ENOUGH = 8 * SAVED, MOST = 1000000,
@@ -107,7 +108,7 @@ static void expose(void)
     if (!paio_process_started())
         return;
     paio_signals_block(&saved);
-    paio_dispatch_expose();
+    paio_perform_expose();
     paio_signals_restore(&saved);
 }
 

@@ -14,6 +14,7 @@
 #include "habit.h"
 #include "limit.h"
 #include "process.h"
+#include "request.h"
 
 /* Reads one after the other that were not cached, after which the next is taken for one as well; and how often one is tried. */
 enum { COLD = 8, PROBE = 16 };

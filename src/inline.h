@@ -5,7 +5,7 @@
 #ifndef PAIO_INLINE_H
 #define PAIO_INLINE_H
 
-#include "dispatch.h"
+#include "call.h"
 
 /* Longest transfer in the caller: 5.8 µs from the page cache; 256 KiB would take it 21. */
 enum { PAIO_INLINE_MAX = 65536 };

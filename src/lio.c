@@ -12,6 +12,7 @@
  * may look at all of them.
  */
 #include "habit.h"
+#include "perform.h"
 #include "submit.h"
 #include "waiter.h"
 
@@ -32,7 +33,7 @@ static void enter(struct listing *listing)
     paio_signals_block(&listing->saved);
     /* Anew, if a handler has forked since, and this is the child. */
     paio_process_start();
-    paio_dispatch_settle();
+    paio_finish_settle();
 }
 
 static void leave(struct listing *listing)
@@ -158,9 +159,9 @@ static int list_io(struct listing *listing, struct aiocb *const list[], int coun
     }
     submit_list(listing, list, count);
     if (listing->group)
-        paio_group_leave(listing->group);
+        paio_finish_for_group(listing->group);
     if (listing->awaited && listing->entered)
-        paio_dispatch_perform((const struct aiocb *const *) list, count);
+        paio_perform((const struct aiocb *const *) list, count);
     leave(listing);
     return listing->short_of_resources ? -EAGAIN : 0;
 }

@@ -2,7 +2,7 @@
 /*
  * What a waiter carries out itself of what is left to it (habit.h), and when that goes to the pool after all.
  */
-#include "dispatch.h"
+#include "perform.h"
 
 #include "engine_pool.h"
 #include "inbox.h"
@@ -83,13 +83,13 @@ static bool goes_on(const struct paio_operation *next, void *argument)
     return time < LONGEST;
 }
 
-void paio_dispatch_expose(void)
+void paio_perform_expose(void)
 {
     paio_inbox_empty();
     paio_pool_expose();
 }
 
-struct paio_performed paio_dispatch_perform(const struct aiocb *const list[], int count)
+struct paio_performed paio_perform(const struct aiocb *const list[], int count)
 {
     struct wait wait = { list, count, paio_now(), false };
     struct paio_performed performed = { 0 };

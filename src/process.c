@@ -21,10 +21,10 @@
 #include <sys/resource.h>
 
 #include "completion.h"
-#include "dispatch.h"
 #include "engine_kernel.h"
 #include "engine_pool.h"
 #include "file.h"
+#include "finish.h"
 #include "habit.h"
 #include "inbox.h"
 #include "notify.h"
@@ -132,7 +132,7 @@ static void reset(void)
     paio_file_reset();
     paio_notify_reset();
     paio_waiter_reset();
-    paio_pool_reset(paio_dispatch_attend);
+    paio_pool_reset(paio_finish_attend);
     paio_completion_reset();
     paio_kernel_reset();
     paio_finish_reset();
@@ -213,7 +213,7 @@ static __attribute__((destructor)) void finish_writes(void)
 
     paio_habit_broken();
     while (paio_process_started()) {
-        paio_dispatch_reap();
+        paio_finish_reap();
         if (!paio_request_any(true))
             return;
         nanosleep(&pause, NULL);

@@ -7,6 +7,7 @@
 
 #include "choose.h"
 #include "dispatch.h"
+#include "finish.h"
 #include "inline.h"
 #include "probes.h"
 #include "process.h"

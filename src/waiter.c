@@ -33,9 +33,9 @@
  */
 #include "waiter.h"
 
-#include "dispatch.h"
 #include "engine_kernel.h"
 #include "engine_stream.h"
+#include "finish.h"
 #include "process.h"
 #include "request.h"
 
@@ -295,10 +295,10 @@ static bool settled_now(void)
 {
     struct paio_signals saved;
 
-    if (!paio_dispatch_unsettled())
+    if (!paio_finish_unsettled())
         return false;
     paio_signals_block(&saved);
-    paio_dispatch_settle();
+    paio_finish_settle();
     paio_signals_restore(&saved);
     return true;
 }
@@ -356,7 +356,7 @@ int paio_wait_any(const struct aiocb *const list[], int count, const struct time
         /* Once before each sleep: others may bring more for ever, and a deadline passes. */
         if (!tidied) {
             tidied = true;
-            if ((paio_kernel_ready() && paio_dispatch_reap()) || settled_now() || served_now(list, count))
+            if ((paio_kernel_ready() && paio_finish_reap()) || settled_now() || served_now(list, count))
                 continue;
         }
         if (result)
