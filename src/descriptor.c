@@ -3,8 +3,6 @@
  * The table of descriptors: a radix tree of three levels over the number, whose nodes are added by
  * compare-and-swap and never removed, so that it is read without a lock; and what the kernel says
  * of a descriptor, as far as it is worth remembering.
- *
- * Locks: chunk_lock is a leaf.
  */
 #include "file.h"
 
@@ -16,8 +14,10 @@
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 
+#include "memory.h"
+
 /* A leaf is a whole number of pages. */
-enum { LEAF = 256, MIDDLE = 4096, TOP = 2048, CHUNK = 65536 };
+enum { LEAF = 256, MIDDLE = 4096, TOP = 2048 };
 
 /*
  * What is remembered of a descriptor is asked for anew when it has been used OFTEN, if it is OLD (nanoseconds). To ask takes
@@ -29,34 +29,6 @@ enum { OFTEN = 64, OLD = 10000000 };
 typedef _Atomic(void *) node;
 
 static node root[TOP];
-
-static pthread_mutex_t chunk_lock = PTHREAD_MUTEX_INITIALIZER; /* paio_permanent's chunk */
-
-/* Memory that is zero and is never given back. */
-static void *permanent(size_t size)
-{
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-void *paio_permanent(size_t size)
-{
-    static char *chunk;
-    static size_t left;
-    void *memory;
-
-    size = (size + 63) & ~(size_t) 63;
-    pthread_mutex_lock(&chunk_lock);
-    if (left < size) {
-        chunk = permanent(CHUNK);
-        left = chunk ? CHUNK : 0;
-    }
-    memory = left < size ? NULL : chunk + (CHUNK - left);
-    left -= memory ? size : 0;
-    pthread_mutex_unlock(&chunk_lock);
-    return memory;
-}
 
 static void *follow(node *slot)
 {
@@ -70,7 +42,7 @@ static void *follow_or_make(node *slot, size_t size)
 
     if (memory)
         return memory;
-    fresh = permanent(size);
+    fresh = paio_memory_pages(size);
     if (!fresh)
         return NULL;
     if (atomic_compare_exchange_strong(slot, &memory, fresh))
@@ -338,7 +310,6 @@ static void reset_leaf(struct paio_descriptor *leaf)
 
 void paio_descriptor_reset(void)
 {
-    pthread_mutex_init(&chunk_lock, NULL);
     for (unsigned t = 0; t < TOP; t++) {
         node *middle = atomic_load_explicit(&root[t], memory_order_acquire);
 

@@ -35,6 +35,7 @@
 
 #include "completion.h"
 #include "file.h"
+#include "memory.h"
 
 enum { IN, OUT, DIRECTIONS };
 
@@ -67,7 +68,7 @@ bool paio_stream_able(int fd)
         return false;
     if (atomic_load_explicit(&descriptor->stream, memory_order_acquire))
         return true;
-    fresh = paio_permanent(sizeof *fresh);
+    fresh = paio_memory_permanent(sizeof *fresh);
     if (!fresh)
         return false;
     pthread_mutex_init(&fresh->lock, NULL);

@@ -9,6 +9,7 @@
  */
 #include "file.h"
 
+#include "memory.h"
 #include "process.h"
 
 enum { BUCKETS = 256, CHUNK = 65536 };
@@ -55,7 +56,7 @@ static struct paio_file *create(bool private)
     pthread_mutex_lock(&free_lock);
     if (paio_list_empty(&free_records)) {
         unsigned count = CHUNK / sizeof *file;
-        struct paio_file *chunk = paio_permanent(CHUNK);
+        struct paio_file *chunk = paio_memory_pages(CHUNK);
 
         for (unsigned i = 0; chunk && i < count; i++)
             make(&chunk[i]);

@@ -86,9 +86,6 @@ struct paio_file {
 void paio_descriptor_reset(void);
 void paio_file_reset(void);
 
-/* Memory for records that are never given back, zero, or NULL. Signals blocked. */
-void *paio_permanent(size_t size);
-
 /* The record of fd, or NULL (a number beyond the table, or no memory). Lock-free unless new. */
 struct paio_descriptor *paio_descriptor_get(int fd);
 

@@ -3,7 +3,7 @@
  * What the files of the pool share: engine_pool.c, which queues operations and says who begins which,
  * worker.c, the threads that do, and guest.c, threads of the caller's that do so in their place.
  *
- * Locks: paio_pool.lock (p) guards everything but what says otherwise. Only the lock of paio_permanent is taken
+ * Locks: paio_pool.lock (p) guards everything but what says otherwise. Only the lock of paio_memory_permanent is taken
  * under it. All functions here are called with it held and signals blocked, except those that say otherwise.
  */
 #ifndef PAIO_POOL_H

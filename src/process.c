@@ -27,6 +27,7 @@
 #include "finish.h"
 #include "habit.h"
 #include "inbox.h"
+#include "memory.h"
 #include "notify.h"
 #include "request.h"
 #include "stats.h"
@@ -127,6 +128,7 @@ static void read_environment(void)
 static void reset(void)
 {
     paio_stats_forget();
+    paio_memory_reset();
     paio_request_reset();
     paio_descriptor_reset();
     paio_file_reset();

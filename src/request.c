@@ -12,7 +12,8 @@
 #include "request.h"
 
 #include <string.h>
-#include <sys/mman.h>
+
+#include "memory.h"
 
 enum { CHUNK = 128, CHUNKS = 1 << 16 };
 
@@ -65,9 +66,8 @@ static bool grow(void)
 
     if (slab.chunks == CHUNKS)
         return false;
-    chunk = mmap(NULL, CHUNK * sizeof *chunk, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (chunk == MAP_FAILED)
+    chunk = paio_memory_pages(CHUNK * sizeof *chunk);
+    if (!chunk)
         return false;
     /* Release: pairs with the acquire of at(), in whichever thread finds an index of it. */
     atomic_store_explicit(&slab.chunk[slab.chunks], chunk, memory_order_release);

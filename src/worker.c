@@ -5,6 +5,7 @@
 #include "pool.h"
 
 #include "file.h"
+#include "memory.h"
 #include "thread.h"
 #include "transfer.h"
 
@@ -174,7 +175,7 @@ struct paio_worker *paio_worker_recruit(enum paio_class class)
 {
     struct paio_link *link = paio_list_pop(&paio_pool.spare);
     struct paio_worker *worker = link ? paio_container(link, struct paio_worker, link)
-                                      : paio_permanent(sizeof *worker);
+                                      : paio_memory_permanent(sizeof *worker);
 
     if (!worker)
         return NULL;
