@@ -26,8 +26,6 @@
 /* Requests that aio_init makes room for in advance, 2 MiB: more come as they are needed. */
 enum { RESERVE_MAX = 4096 };
 
-#define TWIN(name) __attribute__((alias(#name), visibility("default")))
-
 static int answer(int error)
 {
     if (!error)
@@ -194,16 +192,13 @@ PAIO_EXPORT void aio_init(const struct aioinit *init)
     paio_signals_restore(&saved);
 }
 
-/* The types differ in name only (control.h asserts it), which is what -Wattribute-alias minds. */
-#pragma GCC diagnostic ignored "-Wattribute-alias"
-TWIN(aio_read) int aio_read64(struct aiocb64 *cb);
-TWIN(aio_write) int aio_write64(struct aiocb64 *cb);
-TWIN(aio_fsync) int aio_fsync64(int operation, struct aiocb64 *cb);
-TWIN(aio_error) int aio_error64(const struct aiocb64 *cb);
-TWIN(aio_return) ssize_t aio_return64(struct aiocb64 *cb);
-TWIN(aio_suspend) int aio_suspend64(const struct aiocb64 *const list[], int count,
-                                    const struct timespec *timeout);
-TWIN(aio_cancel) int aio_cancel64(int fd, struct aiocb64 *cb);
+PAIO_ALIAS(aio_read) int aio_read64(struct aiocb64 *cb);
+PAIO_ALIAS(aio_write) int aio_write64(struct aiocb64 *cb);
+PAIO_ALIAS(aio_fsync) int aio_fsync64(int operation, struct aiocb64 *cb);
+PAIO_ALIAS(aio_error) int aio_error64(const struct aiocb64 *cb);
+PAIO_ALIAS(aio_return) ssize_t aio_return64(struct aiocb64 *cb);
+PAIO_ALIAS(aio_suspend) int aio_suspend64(const struct aiocb64 *const list[], int count, const struct timespec *timeout);
+PAIO_ALIAS(aio_cancel) int aio_cancel64(int fd, struct aiocb64 *cb);
 
 PAIO_EXPORT unsigned int posix_aio_version(void)
 {

@@ -21,6 +21,15 @@
 
 #define PAIO_EXPORT __attribute__((visibility("default")))
 
+/*
+ * Before the declaration of another name, which is exported, for a function of this file. The types may differ in name, as
+ * those of 64 bits do from the others on LP64 (control.h asserts it), which gcc minds.
+ */
+#define PAIO_ALIAS(name) __attribute__((alias(#name), visibility("default")))
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wattribute-alias"
+#endif
+
 /* Out of line: rarely needed in a function by which every request comes, and which need not save registers for it then. */
 #define PAIO_APART __attribute__((noinline))
 

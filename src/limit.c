@@ -68,13 +68,12 @@ UNWATCHED static int set_any(pid_t process, int resource, const struct rlimit *l
     return set(process, resource, limit, old);
 }
 
-#pragma GCC diagnostic ignored "-Wattribute-alias"
-#define IS(name) __attribute__((alias(#name), visibility("default")))
-IS(set_own) int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit);
-IS(set_own) int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *limit);
-IS(set_any) int prlimit(pid_t process, enum __rlimit_resource resource, const struct rlimit *limit, struct rlimit *old);
-IS(set_any) int prlimit64(pid_t process, enum __rlimit_resource resource, const struct rlimit64 *limit,
-                          struct rlimit64 *old);
+PAIO_ALIAS(set_own) int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit);
+PAIO_ALIAS(set_own) int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *limit);
+PAIO_ALIAS(set_any) int prlimit(pid_t process, enum __rlimit_resource resource, const struct rlimit *limit,
+                                struct rlimit *old);
+PAIO_ALIAS(set_any) int prlimit64(pid_t process, enum __rlimit_resource resource, const struct rlimit64 *limit,
+                                  struct rlimit64 *old);
 
 /* Does the process set limits by these? The addresses are what the dynamic linker has found. */
 static bool interposed(void)

@@ -185,6 +185,4 @@ PAIO_EXPORT int lio_listio(int mode, struct aiocb *const list[], int count, stru
     return error ? -1 : 0;
 }
 
-#pragma GCC diagnostic ignored "-Wattribute-alias"
-__attribute__((alias("lio_listio"), visibility("default"))) int
-lio_listio64(int mode, struct aiocb64 *const list[], int count, struct sigevent *event);
+PAIO_ALIAS(lio_listio) int lio_listio64(int mode, struct aiocb64 *const list[], int count, struct sigevent *event);
