@@ -118,6 +118,12 @@ function label(key) {
     return title[key] ", " (group in x_is ? x_is[group] " " x[key] : x[key])
 }
 
+function first_side(    i) {
+    for (i = 1; i <= sides; i++)
+        if (present[side_name[i]])
+            return side_name[i]
+}
+
 function heading(    i, line, rule) {
     line = "| row | page cache | |"
     rule = "| --- | --- | --- |"
@@ -127,8 +133,8 @@ function heading(    i, line, rule) {
             rule = rule " ---: |"
         }
     if (!present["ours"]) {
-        print line
-        print rule
+        print line " CPU: " first_side() " |"
+        print rule " ---: |"
         return
     }
     line = line " ours / glibc |"
@@ -154,7 +160,7 @@ function row_line(key, figure, first,    i, line, raw) {
         if (present[side_name[i]])
             line = line " " figure_cell(key, side_name[i], figure) " |"
     if (!present["ours"]) {
-        print line
+        print line " " (first ? figure_cell(key, first_side(), "cpu") : "") " |"
         return
     }
     line = line " " ratio_cell(key, "glibc", figure) " |"
