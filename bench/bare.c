@@ -5,7 +5,7 @@
  *
  * A read or write of an O_DIRECT file is one io_submit in the caller. A buffered read is done in the
  * caller if the page cache has all of it; else the device has begun with it, and the caller reads it when it
- * waits, the oldest first. Buffered writes are handed to WRITERS threads, O_DSYNC writes to SYNCERS. Nobody
+ * waits, the oldest first. A buffered write is done in the caller. O_DSYNC writes are handed to SYNCERS threads. Nobody
  * spins, and nobody makes a futex call when there is nobody to wake.
  *
  * It is a measuring instrument, no library: one thread at a time makes requests and waits for them,
@@ -13,7 +13,7 @@
  * writes, has no barriers (no aio_fsync), cancels nothing, notifies nobody, does not mind signals, and
  * believes what it saw of a descriptor number the first time.
  *
- * The caller owns context, in_kernel, kinds, begun, and the threads and tail of every queue; the threads own
+ * The caller owns context, in_kernel, kinds, begun, and the threads and tail of the queue; the threads own
  * its head and share the rest, which is atomic, with the caller. A control block is the kernel's, a
  * thread's or begun's until it is published.
  */
@@ -32,7 +32,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { WRITERS = 1, SYNCERS = 64 };
+enum { SYNCERS = 64 };
 enum { ROOM = 65536, DESCRIPTORS = 65536, KERNEL_ROOM = 1024, AT_ONCE = 64, CACHE_LINE = 64 };
 
 enum kind { UNKNOWN, DIRECT, BUFFERED, DSYNC };
@@ -50,7 +50,7 @@ struct queue {
     _Alignas(CACHE_LINE) struct aiocb *_Atomic slots[ROOM];
 };
 
-static struct queue writers, syncers;
+static struct queue syncers;
 
 /* Reads that the device has begun with. */
 static struct {
@@ -246,7 +246,7 @@ static int submit(struct aiocb *cb, int opcode)
     else if (opcode == LIO_WRITE && kind == DSYNC)
         hand_over(&syncers, SYNCERS, cb);
     else if (opcode == LIO_WRITE)
-        hand_over(&writers, WRITERS, cb);
+        carry_out(cb);
     else if (!read_cached(cb))
         put_begun(cb);
     if (error)
