@@ -124,11 +124,12 @@ static inline void paio_futex_wake(_Atomic uint32_t *word, int count)
 /*
  * Signals and cancellation. Every lock of the library is held with all signals blocked, so that a
  * handler may call in at any moment without finding its own thread's lock, and with cancellation
- * disabled, so that no thread dies with one. Async-signal-safe.
+ * disabled, so that no thread dies with one. glibc 2.36 cancels one all the same that was canceled just before, if it may be at
+ * any moment: hence its type too. Async-signal-safe.
  */
 struct paio_signals {
     sigset_t mask;
-    int cancel_state;
+    int cancel_state, cancel_type;
 };
 
 static inline void paio_signals_block(struct paio_signals *saved)
@@ -138,10 +139,12 @@ static inline void paio_signals_block(struct paio_signals *saved)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &saved->mask);
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &saved->cancel_state);
+    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &saved->cancel_type);
 }
 
 static inline void paio_signals_restore(const struct paio_signals *saved)
 {
+    pthread_setcanceltype(saved->cancel_type, NULL);
     pthread_setcancelstate(saved->cancel_state, NULL);
     pthread_sigmask(SIG_SETMASK, &saved->mask, NULL);
 }

@@ -41,7 +41,8 @@ static void fill(struct paio_request *request, const struct paio_call *call)
     atomic_store_explicit(&operation->exposed, false, memory_order_relaxed);
     operation->waiter = pthread_self();
     operation->by_waiter = false;
-    operation->prompt = call->group || call->cb->aio_sigevent.sigev_notify != SIGEV_NONE;
+    operation->told = call->group || call->cb->aio_sigevent.sigev_notify != SIGEV_NONE;
+    operation->prompt = operation->told;
     request->group = call->group;
     request->notice.event = cb->aio_sigevent;
     request->accepted = paio_stats_accepted();

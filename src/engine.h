@@ -58,6 +58,7 @@ struct paio_operation {
     bool under_way;   /* a read that the device has begun with in the call that submitted it */
     bool stream;      /* no file position: read and write in place of pread and pwrite */
     bool prompt;      /* somebody waits who will not reap: wake a thread of ours that does */
+    bool told;        /* somebody is to be told when it is done */
     bool may_block;   /* kernel engine: the kernel takes it without RWF_NOWAIT */
     bool followed;    /* pool: the thread does another one at once: waiters may sleep till then */
     _Atomic bool awaited; /* pool: left to a thread that waits, and not claimed yet; under the pool's lock, but a hint

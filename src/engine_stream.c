@@ -19,8 +19,13 @@
  *                            pool makes the transfer. Only if another takes the data, or the room,
  *                            first the thread waits, which harms nobody else.
  *
+ * A caller also makes a transfer itself: the one that submits, and the one that is about to sleep until a read is done. It
+ * must not mistake bytes that are there for a stream that is ready, for a socket's low-water mark and a terminal's VMIN
+ * let a read wait for more.
+ *
  * Locks: a stream's lock (t) guards its operations and is held across the transfer, which does
- * not wait. It is a leaf.
+ * not wait. It is a leaf. All calls under it are plain system calls: those of the C library are cancellation points, in
+ * which a thread that is canceled may end though it has disabled that (glibc 2.36), with the lock.
  */
 #include "engine_stream.h"
 
@@ -36,6 +41,7 @@
 #include "completion.h"
 #include "file.h"
 #include "memory.h"
+#include "process.h"
 
 enum { IN, OUT, DIRECTIONS };
 
@@ -152,8 +158,8 @@ static ssize_t lost(const struct paio_operation *o)
 static ssize_t on_socket(struct paio_operation *o, char *buffer, size_t length)
 {
     if (o->code == PAIO_READ)
-        return recv(o->fd, buffer, length, MSG_DONTWAIT);
-    return send(o->fd, buffer, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+        return syscall(SYS_recvfrom, o->fd, buffer, length, MSG_DONTWAIT, NULL, NULL);
+    return syscall(SYS_sendto, o->fd, buffer, length, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
 }
 
 static bool is_pty_master(int fd)
@@ -171,10 +177,19 @@ static int open_anew(struct paio_stream *stream, struct paio_operation *o)
 
     if (stream->private[d] < 0 && !is_pty_master(o->fd)) {
         snprintf(path, sizeof path, "/proc/self/fd/%d", o->fd);
-        stream->private[d] = open(path, (d == IN ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY |
-                                            O_CLOEXEC);
+        stream->private[d] = (int) syscall(SYS_openat, AT_FDCWD, path,
+                                           (d == IN ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     }
     return stream->private[d];
+}
+
+/* Is fd ready for events now, as epoll would say? */
+static bool is_ready(int fd, short events)
+{
+    const struct timespec now = { 0 };
+    struct pollfd wanted = { .fd = fd, .events = events };
+
+    return syscall(SYS_ppoll, &wanted, 1, &now, NULL, 0) == 1;
 }
 
 /*
@@ -183,13 +198,11 @@ static int open_anew(struct paio_stream *stream, struct paio_operation *o)
  */
 static ssize_t write_piece(int fd, const char *buffer, size_t length, size_t most)
 {
-    struct pollfd room = { .fd = fd, .events = POLLOUT };
-
-    if (length && poll(&room, 1, 0) != 1) {
+    if (length && !is_ready(fd, POLLOUT)) {
         errno = EAGAIN;
         return -1;
     }
-    return write(fd, buffer, length < most ? length : most);
+    return syscall(SYS_write, fd, buffer, length < most ? length : most);
 }
 
 static ssize_t without_nowait(struct paio_stream *stream, struct paio_operation *o, char *buffer,
@@ -198,7 +211,7 @@ static ssize_t without_nowait(struct paio_stream *stream, struct paio_operation 
     int fd = open_anew(stream, o);
 
     if (fd >= 0)
-        return o->code == PAIO_READ ? read(fd, buffer, length) : write(fd, buffer, length);
+        return syscall(o->code == PAIO_READ ? SYS_read : SYS_write, fd, buffer, length);
     if (o->code == PAIO_WRITE && o->identity.type == S_IFIFO)
         return write_piece(o->fd, buffer, length, PIPE_BUF);
     if (o->code == PAIO_WRITE && is_pty_master(o->fd))
@@ -216,9 +229,9 @@ static ssize_t transfer(struct paio_stream *stream, struct paio_operation *o)
     if (o->identity.type == S_IFSOCK)
         n = on_socket(o, vector.iov_base, vector.iov_len);
     else if (o->code == PAIO_READ)
-        n = preadv2(o->fd, &vector, 1, -1, RWF_NOWAIT);
+        n = syscall(SYS_preadv2, o->fd, &vector, 1L, -1L, -1L, (long) RWF_NOWAIT);
     else
-        n = pwritev2(o->fd, &vector, 1, -1, RWF_NOWAIT);
+        n = syscall(SYS_pwritev2, o->fd, &vector, 1L, -1L, -1L, (long) RWF_NOWAIT);
     if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS) && o->identity.type != S_IFSOCK)
         n = without_nowait(stream, o, vector.iov_base, vector.iov_len);
     return n < 0 ? -errno : n;
@@ -254,6 +267,30 @@ static bool cannot_be_written(int fd)
     return syscall(SYS_writev, fd, NULL, 0) < 0 && errno == EINVAL;
 }
 
+/* Would a read that may wait return at once? */
+static bool is_readable(const struct paio_operation *o)
+{
+    char byte;
+
+    if (o->identity.type == S_IFCHR)
+        return is_ready(o->fd, POLLIN);
+    if (o->identity.type != S_IFSOCK || is_ready(o->fd, POLLIN))
+        return true;
+    /* One that cannot be read from fails, and need not be ready for it. */
+    return syscall(SYS_recvfrom, o->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) < 0 && errno != EAGAIN;
+}
+
+/* Carries the operation out if that can be done at once: true, with its result. In the caller. Under the lock. */
+static bool try_now(struct paio_stream *stream, struct paio_operation *operation, ssize_t *result)
+{
+    if (operation->code == PAIO_READ && !is_readable(operation))
+        return false;
+    if (!advance(stream, operation, result) || *result == -EOPNOTSUPP)
+        return false;
+    deactivate(stream, direction(operation));
+    return true;
+}
+
 bool paio_stream_try(struct paio_operation *operation, ssize_t *result)
 {
     struct paio_stream *stream = stream_of(operation->fd);
@@ -265,37 +302,46 @@ bool paio_stream_try(struct paio_operation *operation, ssize_t *result)
         return operation->identity.type != S_IFIFO && cannot_be_written(operation->fd);
     }
     pthread_mutex_lock(&stream->lock);
-    over = advance(stream, operation, result) && *result != -EOPNOTSUPP;
-    if (over)
-        deactivate(stream, direction(operation));
+    over = try_now(stream, operation, result);
     pthread_mutex_unlock(&stream->lock);
+    return over;
+}
+
+/*
+ * Not one that is to be told of: its signal would be sent by the caller, with all signals blocked, and the kernel would have
+ * another thread take it, perhaps later than the caller goes on.
+ */
+static bool serve(struct paio_stream *stream)
+{
+    struct paio_operation *read;
+    ssize_t result;
+    bool over;
+
+    /* Whoever has the lock does what is to be done. */
+    if (pthread_mutex_trylock(&stream->lock))
+        return false;
+    read = stream->active[IN];
+    over = read && !read->told && try_now(stream, read, &result);
+    pthread_mutex_unlock(&stream->lock);
+    if (over)
+        read->complete(read, result);
     return over;
 }
 
 bool paio_stream_serve(int fd)
 {
     struct paio_stream *stream = stream_of(fd);
-    struct paio_operation *over = NULL;
     struct paio_signals saved;
-    ssize_t result;
+    bool served;
 
     if (!stream)
         return false;
     paio_signals_block(&saved);
-    /* Whoever has the lock does what is to be done. */
-    if (pthread_mutex_trylock(&stream->lock) == 0) {
-        struct paio_operation *read = stream->active[IN];
-
-        if (read && advance(stream, read, &result) && result != -EOPNOTSUPP) {
-            over = read;
-            deactivate(stream, IN);
-        }
-        pthread_mutex_unlock(&stream->lock);
-    }
-    if (over)
-        over->complete(over, result);
+    /* Anew: a handler may have forked, and this be the child, which has nothing in flight, or its own. */
+    stream = paio_process_started() ? stream_of(fd) : NULL;
+    served = stream && serve(stream);
     paio_signals_restore(&saved);
-    return over;
+    return served;
 }
 
 void paio_stream_ready(int fd, uint32_t events)

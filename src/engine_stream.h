@@ -20,8 +20,9 @@ bool paio_stream_able(int fd);
 bool paio_stream_try(struct paio_operation *operation, ssize_t *result);
 
 /*
- * The caller is about to sleep until a read of fd is done. If there is something to be read, carries out the one whose
- * turn it is, and saves two wakeups: true. False: nothing has happened. Async-signal-safe.
+ * The caller is about to sleep until a request on fd is done. If there is something to be read, carries out the read whose
+ * turn it is, unless somebody is to be told of that, and saves two wakeups: true. False: nothing has happened.
+ * Async-signal-safe.
  */
 bool paio_stream_serve(int fd);
 

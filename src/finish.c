@@ -7,8 +7,7 @@
  * Up to the wakeup it is lock-free, for aio_error does it too, in a handler perhaps; the rest
  * takes locks. So the kernel engine's completions are published at once and then put on a stack, `settled`,
  * from which whoever may take locks does the rest: the waiter that reaped them, or the completion
- * thread, or the next call that submits. The pool and the streams complete on threads of the
- * library, and do all of it themselves.
+ * thread, or the next call that submits. The pool and the streams do all of it themselves.
  *
  * After publishing, the control block is not touched. The request lives until its notification
  * has been delivered, and is freed by paio_notify's release.
