@@ -282,9 +282,11 @@ group_limits() {
 
 # limits_run KIND SIDE X CACHE: system calls by themselves, with the other processors idle or busy.
 limits_run() {
+    local threads=1
     if [ "${proving:-no}" = yes ]; then
         way=
         return 0
     fi
-    program_run limits -k "$1" -f "$file" $([ "$2" = alone ] || echo "-n $(nproc)") -- "${@:2}"
+    [ "$2" = alone ] || threads=$(nproc)
+    program_run limits -k "$1" -f "$file" -n "$threads" -- "${@:2}"
 }

@@ -81,10 +81,9 @@ static struct bench_histogram taken;
 
 static void begin(void)
 {
-    struct bench_interval interval = bench_begin();
-    uint64_t done = 0, before, end = interval.begun + options.duration;
+    uint64_t before, end = bench_now() + options.duration;
 
-    for (; bench_now() < end; done++) {
+    while (bench_now() < end) {
         off_t offset = bench_offset(&file);
 
         before = bench_now();
@@ -96,7 +95,6 @@ static void begin(void)
         if (pread(file.fd, buffer, file.bytes, offset) != (ssize_t) file.bytes)
             bench_fail("pread", true);
     }
-    bench_end(&interval, done);
 }
 
 static sem_t there, back;
@@ -104,33 +102,31 @@ static uint64_t woken_at; /* the semaphores hand it over */
 
 static void *sleeper(void *unused)
 {
-    for (;;) {
+    for (bool ready = false;; ready = true) {
         sem_wait(&there);
         if (atomic_load(&over))
             return unused;
-        bench_add(&taken, bench_now() - woken_at);
+        if (ready)
+            bench_add(&taken, bench_now() - woken_at);
         sem_post(&back);
     }
 }
 
+/* The first time the thread may still have to start. */
 static void wakeup(void)
 {
-    struct bench_interval interval;
-    uint64_t done = 0, end;
+    uint64_t end = bench_now() + options.duration;
     pthread_t thread;
 
     sem_init(&there, 0, 0);
     sem_init(&back, 0, 0);
     if (pthread_create(&thread, NULL, sleeper, NULL))
         bench_fail("pthread_create", false);
-    interval = bench_begin();
-    end = interval.begun + options.duration;
-    for (; bench_now() < end; done++) {
+    while (bench_now() < end) {
         woken_at = bench_now();
         sem_post(&there);
         sem_wait(&back);
     }
-    bench_end(&interval, done);
     atomic_store(&over, true);
     sem_post(&there);
     pthread_join(thread, NULL);
@@ -146,8 +142,14 @@ int main(int argc, char **argv)
         buffer = bench_buffer(file.bytes);
         if (!strcmp(options.kind, "begin"))
             begin();
+        else if (!strcmp(options.kind, "pwrite"))
+            calls('w');
+        else if (!strcmp(options.kind, "preadv2"))
+            calls('v');
+        else if (!strcmp(options.kind, "pread"))
+            calls('r');
         else
-            calls(!strcmp(options.kind, "pwrite") ? 'w' : !strcmp(options.kind, "preadv2") ? 'v' : 'r');
+            bench_fail("-k", false);
     }
     if (taken.total)
         bench_print_histogram(&taken);

@@ -228,7 +228,7 @@ program_run() {
     local side=$2 x=$3 cache=$4
     words=("${words[@]//@X@/$x}")
     words+=(-t "$milliseconds" -s "$(span_of "$cache")")
-    [ "$side" = glibc ] || preload=$library
+    [ "$side" != ours ] || preload=$library
     if [ "${proving:-no}" = yes ]; then
         keep="LIBPOSIX_AIO_STATS=$work/stats.%p"
         words+=(-t 50)

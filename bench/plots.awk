@@ -78,12 +78,16 @@ function line_panel(number, name,    s, text) {
     print text
 }
 
-function bar_block(    i, s) {
+# The bars of a row stand side by side around its label.
+function bar_block(    i, s, place, drawn_sides) {
+    for (s = 1; s <= sides; s++)
+        drawn_sides += present[side_name[s]]
     for (s = 1; s <= sides; s++) {
+        place += present[side_name[s]]
         printf "$bar_%d << END\n", s
         for (i = 1; i <= bar_count; i++)
             if (measured(bars[i], side_name[s], figure)) {
-                printf "%.3f %g %g %g\n", i + (s - (sides + 1) / 2) * 0.13, median, least, most
+                printf "%.3f %g %g %g\n", i + (place - (drawn_sides + 1) / 2) * 0.13, median, least, most
                 bar_drawn[s] = 1
             }
         print "END"

@@ -37,8 +37,8 @@ function sort(list, count,    i, j, held) {
     }
 }
 
-# Sorts list and sets median, least, most, and list and count for share_of. Wide: what is left without the lowest and the highest still
-# spreads over more than 30 % of the median.
+# Sorts list and sets median, least, most, and of_round for share_of. Wide: what is left without the lowest and the highest
+# still spreads over more than 30 % of the median.
 function summarize(list, count,    i) {
     sort(list, count)
     median = count % 2 ? list[(count + 1) / 2] : (list[count / 2] + list[count / 2 + 1]) / 2
