@@ -36,7 +36,8 @@ __attribute__((no_sanitize("address", "thread"))) long syscall(long number, ...)
     va_end(list);
     if (watcher)
         watcher(number, false);
-    missed = number == SYS_preadv2 && arguments[5] & RWF_NOWAIT && atomic_load(&missing);
+    /* At a position: a stream has no page cache. */
+    missed = number == SYS_preadv2 && arguments[5] & RWF_NOWAIT && arguments[3] >= 0 && atomic_load(&missing);
     result = missed ? -1 : next(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
     if (watcher)
         watcher(number, true);
