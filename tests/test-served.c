@@ -193,6 +193,23 @@ static void *wait_until_canceled(void *unused)
     return unused;
 }
 
+static void *pause_until_canceled(void *unused)
+{
+    for (;;)
+        pause();
+    return unused;
+}
+
+/* The C library handles its signal from the first cancellation of the process on. */
+static void cancel_another(void)
+{
+    pthread_t thread;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, pause_until_canceled, NULL), 0);
+    ck_assert_int_eq(pthread_cancel(thread), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+}
+
 static void cancel_in_transfer(struct t_pair pair)
 {
     pthread_t thread;
@@ -219,6 +236,7 @@ START_TEST(canceled_waiter_ends_without_the_lock)
     struct t_pair pairs[] = { t_pipe(), t_socketpair(SOCK_STREAM) };
 
     sem_init(&go_on, 0, 0);
+    cancel_another();
     t_watch_syscalls(cancel_it);
     for (size_t i = 0; i < T_COUNT(types); i++) {
         type = types[i];
