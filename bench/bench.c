@@ -42,17 +42,18 @@ struct bench_options bench_arguments(int argc, char **argv)
     int letter;
 
     program = argv[0];
-    while ((letter = getopt(argc, argv, "f:k:dwn:b:s:t:")) != -1)
+    while ((letter = getopt(argc, argv, "f:k:dwmn:b:s:t:")) != -1)
         switch (letter) {
         case 'f': options.file = optarg; break;
         case 'k': options.kind = optarg; break;
         case 'd': options.direct = true; break;
         case 'w': options.write = true; break;
+        case 'm': options.held = true; break;
         case 'n': options.count = positive(optarg); break;
         case 'b': options.bytes = positive(optarg); break;
         case 's': options.span = positive(optarg) * (1 << 20); break;
         case 't': options.duration = positive(optarg) * 1e6; break;
-        default: bench_fail("usage: [-f FILE] [-k KIND] [-d] [-w] [-n COUNT] [-b BYTES] [-s MiB] [-t ms]", false);
+        default: bench_fail("usage: [-f FILE] [-k KIND] [-d] [-w] [-m] [-n COUNT] [-b BYTES] [-s MiB] [-t ms]", false);
         }
     return options;
 }
@@ -102,6 +103,8 @@ struct bench_file bench_open(const struct bench_options *options, int flags)
     for (file.blocks = 1; file.blocks * 2 * file.bytes <= (uint64_t) span; file.blocks *= 2)
         ;
     posix_fadvise(file.fd, 0, 0, POSIX_FADV_RANDOM);
+    if (options->held && mmap(NULL, span, PROT_READ, MAP_SHARED | MAP_LOCKED | MAP_POPULATE, file.fd, 0) == MAP_FAILED)
+        bench_fail("mmap of the file", true);
     file.next = bench_now();
     file.stride = (uint64_t) (file.blocks * 0.618) | 1;
     return file;

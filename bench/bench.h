@@ -22,6 +22,7 @@ struct bench_options {
     const char *kind;    /* -k: what is done; the program says which it knows */
     bool direct;         /* -d: O_DIRECT */
     bool write;          /* -w: writes, not reads */
+    bool held;           /* -m: what is used of the file is held in memory meanwhile (mmap, mlock) */
     unsigned count;      /* -n: depth, entries, requests outstanding; 1 unless given */
     size_t bytes;        /* -b: of one request; 4096 unless given */
     off_t span;          /* -s MiB: how much of the file is used; all of it unless given */

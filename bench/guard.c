@@ -2,7 +2,7 @@
 /*
  * What the guard counts: so many requests of one kind, and nothing else that depends on their number.
  *
- *   guard -k KIND [-f FILE] [-d] [-n COUNT] [-b BYTES]
+ *   guard -k KIND [-f FILE] [-d] [-m] [-n COUNT] [-b BYTES]
  *
  * read      DEPTH reads in flight, the oldest waited for by aio_suspend
  * write     the same with writes
