@@ -24,18 +24,18 @@
  */
 #include "notify.h"
 
-#include <limits.h>
 #include <string.h>
 #include <sys/epoll.h>
 
 #include "completion.h"
 #include "engine_kernel.h"
 #include "habit.h"
+#include "keys.h"
 #include "process.h"
 #include "stats.h"
 #include "thread.h"
 
-enum { IDLE_SECONDS = 1, KEYS = PTHREAD_KEYS_MAX, TRIES = 100 };
+enum { IDLE_SECONDS = 1, TRIES = 100 };
 
 static struct {
     pthread_mutex_t lock;
@@ -109,58 +109,6 @@ bool paio_notify_at_once(const struct sigevent *event)
     if (event->sigev_notify == SIGEV_THREAD)
         return false;
     return !is_signal(event) || (!atomic_load(&notify.waiting) && send_signal(event) == 0);
-}
-
-/*
- * Thread-specific data of a thread: a bit for each key that has a value. To ask for all 1,024 keys
- * after each call took 20,000 instructions; so only as many words are looked at as have, or had,
- * keys that exist. The system gives the lowest free key out (glibc): a new key is in one of them or
- * in the next.
- */
-struct keys {
-    unsigned long set[KEYS / LONG_BIT];
-    unsigned words; /* of set */
-};
-
-/* Does any of the keys of the word exist? */
-static bool exists(unsigned word)
-{
-    for (unsigned key = word * LONG_BIT; key < (word + 1) * LONG_BIT; key++)
-        if (pthread_getspecific(key) || pthread_setspecific(key, NULL) == 0)
-            return true;
-    return false;
-}
-
-static void note_values(struct keys *keys)
-{
-    for (unsigned word = 0; word < keys->words; word++) {
-        keys->set[word] = 0;
-        for (unsigned i = 0; i < LONG_BIT; i++)
-            if (pthread_getspecific(word * LONG_BIT + i))
-                keys->set[word] |= 1ul << i;
-    }
-}
-
-/* For a thread that starts. */
-static void note_keys(struct keys *keys)
-{
-    memset(keys, 0, sizeof *keys);
-    keys->words = KEYS / LONG_BIT;
-    while (keys->words > 1 && !exists(keys->words - 1))
-        keys->words--;
-    note_values(keys);
-}
-
-/* Has anything been left in this thread that was not there when it started? */
-static bool left_something(struct keys *before)
-{
-    struct keys now;
-
-    while (before->words < KEYS / LONG_BIT && exists(before->words))
-        before->words++;
-    now.words = before->words;
-    note_values(&now);
-    return memcmp(now.set, before->set, now.words * sizeof now.set[0]) != 0;
 }
 
 static bool start_thread(void);
@@ -278,11 +226,10 @@ static bool sleep_until(const struct timespec *until)
     return n != 0;
 }
 
-/* Waits for a call to make, or NULL when there was none for a while. Under the lock. */
-static struct paio_notice *next_call(void)
+/* Waits until a call is there, or none was for a while. Under the lock. */
+static void await_call(void)
 {
     struct timespec until;
-    struct paio_link *link;
 
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += IDLE_SECONDS;
@@ -290,6 +237,15 @@ static struct paio_notice *next_call(void)
     while (paio_list_empty(&notify.calls) && sleep_until(&until))
         ;
     notify.idle--;
+}
+
+/* A call to make, or NULL when there was none for a while. Under the lock. */
+static struct paio_notice *next_call(void)
+{
+    struct paio_link *link;
+
+    if (paio_list_empty(&notify.calls))
+        await_call();
     link = paio_list_pop(&notify.calls);
     if (!link)
         return NULL;
@@ -303,7 +259,7 @@ static struct paio_notice *next_call(void)
 static void *serve_calls(void *unused)
 {
     uint32_t process = paio_process_started();
-    struct keys keys;
+    struct paio_keys keys;
     struct paio_notice *notice;
     sigset_t all, none;
 
@@ -311,7 +267,7 @@ static void *serve_calls(void *unused)
     pthread_setname_np(pthread_self(), "posix-aio/call");
     sigfillset(&all);
     sigemptyset(&none);
-    note_keys(&keys);
+    paio_keys_note(&keys);
     pthread_mutex_lock(&notify.lock);
     notify.coming--;
     pthread_mutex_unlock(&notify.lock);
@@ -331,7 +287,7 @@ static void *serve_calls(void *unused)
         call(&event, &none);
         paio_habit_returned();
         pthread_sigmask(SIG_SETMASK, &all, NULL);
-    } while (paio_process_started() == process && !left_something(&keys));
+    } while (paio_process_started() == process && !paio_keys_changed(&keys));
     pthread_cleanup_pop(1);
     return unused;
 }

@@ -215,19 +215,24 @@ START_TEST(data_of_every_key_is_noticed)
 {
     enum { KEYS = 300, STEP = 13 };
     pthread_key_t keys[KEYS];
+    unsigned int calls = 1;
     int fd = t_cached_file(SIZE);
 
+    /* The thread that makes the calls is there before the keys. */
+    submit_told(&cb, fd, count, NULL);
+    await_calls(calls);
     for (unsigned int i = 0; i < KEYS; i++)
         ck_assert_int_eq(pthread_key_create(&keys[i], destroy), 0);
     /* Holes do not hide what is behind them. */
     for (unsigned int i = 1; i < KEYS; i++)
         if (i % STEP)
             pthread_key_delete(keys[i]);
-    for (unsigned int i = 0; i < KEYS; i += STEP) {
-        key = keys[i];
-        for (unsigned int twice = 1; twice <= 2; twice++) {
+    /* The highest first, while that thread is still there. */
+    for (unsigned int i = (KEYS - 1) / STEP + 1; i-- > 0;) {
+        key = keys[i * STEP];
+        for (unsigned int twice = 0; twice < 2; twice++) {
             submit_told(&cb, fd, set_specific, NULL);
-            await_calls(i / STEP * 2 + twice);
+            await_calls(++calls);
         }
         ck_assert_ptr_null(seen.specific);
     }
