@@ -252,6 +252,7 @@ static PAIO_APART int finish_and_notify(struct aiocb *cb, enum paio_code code, s
 {
     const struct timespec pause = { .tv_nsec = 1000000 };
     bool published = cb->aio_sigevent.sigev_notify != SIGEV_THREAD;
+    bool done = published || code == PAIO_WRITE; /* a read may as well be made again */
     struct paio_notice *notice;
     struct paio_signals saved;
     /* The control block is the caller's once published. */
@@ -265,18 +266,15 @@ static PAIO_APART int finish_and_notify(struct aiocb *cb, enum paio_code code, s
     paio_signals_block(&saved);
     /* Anew, if a handler has forked since the call began, and this is the child. */
     paio_process_start();
-    notice = make_notice(&event);
-    while (!notice && published && !paio_notify_at_once(&event)) {
-        /* The signal cannot be queued now, and there is no memory to remember it. */
+    /* It cannot be told of now, and there is no memory, or no thread any more, to do it later. */
+    while (!(notice = make_notice(&event)) && done && !(published && paio_notify_at_once(&event)))
         nanosleep(&pause, NULL);
-        notice = make_notice(&event);
-    }
     if (notice && !published)
         publish_fresh(cb, code, result, began);
     if (notice)
         paio_notify(notice);
     paio_signals_restore(&saved);
-    return notice || published ? 0 : -EAGAIN;
+    return notice || done ? 0 : -EAGAIN;
 }
 
 int paio_finish_in_caller(struct aiocb *cb, enum paio_code code, ssize_t result, uint64_t began)

@@ -14,7 +14,7 @@ void paio_finish_now(struct paio_operation *operation, ssize_t result);
 
 /*
  * Publishes the result of a request that was never in flight, began at that time of the
- * statistics, and notifies. -EAGAIN if it cannot be notified; then it is not published.
+ * statistics, and notifies. -EAGAIN for a read that cannot be notified; then it is not published.
  */
 int paio_finish_in_caller(struct aiocb *cb, enum paio_code code, ssize_t result, uint64_t began);
 

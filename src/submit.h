@@ -44,6 +44,9 @@ static inline bool paio_submit_inline(struct aiocb *cb, enum paio_code code, boo
     ssize_t n;
 
     PAIO_PROBE_SUBMIT(cb, code);
+    /* A write is not carried out before the thread is there that tells of it: what is done cannot be refused any more. */
+    if (code == PAIO_WRITE && !paio_notify_there(&cb->aio_sigevent))
+        return false;
     n = paio_inline(cb, code, single, progress);
     if (n < 0)
         return false;
