@@ -277,6 +277,7 @@ spawn_run() {
 group_limits() {
     row "page cache, 4 KiB" "pread preadv2 pwrite" cached "alone busy" limits_run @X@
     row "cold read, 4 KiB, is begun" preadv2 uncached alone limits_run begin
+    row "cached read, 4 KiB, and the signal mask set" preadv2 cached alone limits_run told
     row "a thread is woken" futex none alone limits_run wakeup
 }
 

@@ -3,7 +3,7 @@
  * What bounds the other programs' figures: system calls one after the other, and no AIO.
  *
  *   limits -k pread|preadv2|pwrite -f FILE [-n THREADS] [-s MiB] [-t ms]
- *   limits -k begin -f FILE [-t ms]
+ *   limits -k begin|told -f FILE [-s MiB] [-t ms]
  *   limits -k wakeup [-t ms]
  *
  * pread, preadv2 (with RWF_NOWAIT), pwrite: of what the page cache holds. All THREADS but one only compute: a
@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -97,6 +98,20 @@ static void begin(void)
     }
 }
 
+static void tell(void)
+{
+    uint64_t before, end = bench_now() + options.duration;
+    sigset_t none;
+
+    sigemptyset(&none);
+    while ((before = bench_now()) < end) {
+        if (read_if_there(bench_offset(&file)) < 0)
+            continue;
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        bench_add(&taken, bench_now() - before);
+    }
+}
+
 static sem_t there, back;
 static uint64_t woken_at; /* the semaphores hand it over */
 
@@ -142,6 +157,8 @@ int main(int argc, char **argv)
         buffer = bench_buffer(file.bytes);
         if (!strcmp(options.kind, "begin"))
             begin();
+        else if (!strcmp(options.kind, "told"))
+            tell();
         else if (!strcmp(options.kind, "pwrite"))
             calls('w');
         else if (!strcmp(options.kind, "preadv2"))
