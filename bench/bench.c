@@ -86,6 +86,16 @@ void *bench_array(size_t count, size_t size)
 
 /* --- A file ---------------------------------------------------------------------------------- */
 
+/* Without the right to lock so much memory, the file's part may go when the kernel wants it. */
+static void hold(int fd, off_t span)
+{
+    void *memory = mmap(NULL, span, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+
+    if (memory == MAP_FAILED)
+        bench_fail("mmap of the file", true);
+    mlock(memory, span);
+}
+
 struct bench_file bench_open(const struct bench_options *options, int flags)
 {
     struct bench_file file = { .bytes = options->bytes };
@@ -103,8 +113,8 @@ struct bench_file bench_open(const struct bench_options *options, int flags)
     for (file.blocks = 1; file.blocks * 2 * file.bytes <= (uint64_t) span; file.blocks *= 2)
         ;
     posix_fadvise(file.fd, 0, 0, POSIX_FADV_RANDOM);
-    if (options->held && mmap(NULL, span, PROT_READ, MAP_SHARED | MAP_LOCKED | MAP_POPULATE, file.fd, 0) == MAP_FAILED)
-        bench_fail("mmap of the file", true);
+    if (options->held)
+        hold(file.fd, span);
     file.next = bench_now();
     file.stride = (uint64_t) (file.blocks * 0.618) | 1;
     return file;

@@ -242,7 +242,7 @@ int paio_dispatch_accept(const struct paio_call *call, struct paio_batch *batch)
     struct paio_file *file;
 
     if (call->objection)
-        return paio_finish_in_caller(call->cb, call->code, call->objection, paio_stats_accepted());
+        return paio_finish_in_caller(call->cb, call->code, call->objection, paio_stats_accepted(), NULL);
     request = paio_request_allocate(call->cb);
     if (!request)
         return -EAGAIN;

@@ -236,23 +236,52 @@ struct paio_request *paio_finish_carrier(const struct sigevent *event)
     return carrier;
 }
 
+static struct paio_notice *notice_of(struct paio_request *carrier, const struct sigevent *event)
+{
+    carrier->notice.event = *event;
+    carrier->notice.release = release;
+    return &carrier->notice;
+}
+
 /* A notice of event that stands alone, or NULL. */
 static struct paio_notice *make_notice(const struct sigevent *event)
 {
     struct paio_request *carrier = paio_finish_carrier(event);
 
-    if (!carrier)
-        return NULL;
-    carrier->notice.release = release;
-    return &carrier->notice;
+    return carrier ? notice_of(carrier, event) : NULL;
+}
+
+/* Is there something, and has no handler forked since, of which this is the child? */
+static bool is_own(const struct paio_reserved *reserved)
+{
+    return reserved && reserved->process == paio_process_started();
+}
+
+bool paio_finish_reserve(struct paio_reserved *reserved, const struct sigevent *event)
+{
+    reserved->process = paio_process_started();
+    reserved->carrier = paio_request_try(NULL);
+    if (!reserved->carrier)
+        return false;
+    /* Not before: with the carrier out of the slab the completion thread stays, and starts a thread for calls if none is left. */
+    if (is_own(reserved) && paio_completion_there() && paio_notify_there(event))
+        return true;
+    paio_finish_unreserve(reserved);
+    return false;
+}
+
+void paio_finish_unreserve(const struct paio_reserved *reserved)
+{
+    if (is_own(reserved))
+        paio_request_free(reserved->carrier);
 }
 
 /* As paio_finish_in_caller, for one that is to be told of. */
-static PAIO_APART int finish_and_notify(struct aiocb *cb, enum paio_code code, ssize_t result, uint64_t began)
+static PAIO_APART int finish_and_notify(struct aiocb *cb, enum paio_code code, ssize_t result, uint64_t began,
+                                        const struct paio_reserved *reserved)
 {
     const struct timespec pause = { .tv_nsec = 1000000 };
     bool published = cb->aio_sigevent.sigev_notify != SIGEV_THREAD;
-    bool done = published || code == PAIO_WRITE; /* a read may as well be made again */
     struct paio_notice *notice;
     struct paio_signals saved;
     /* The control block is the caller's once published. */
@@ -266,21 +295,28 @@ static PAIO_APART int finish_and_notify(struct aiocb *cb, enum paio_code code, s
     paio_signals_block(&saved);
     /* Anew, if a handler has forked since the call began, and this is the child. */
     paio_process_start();
-    /* It cannot be told of now, and there is no memory, or no thread any more, to do it later. */
-    while (!(notice = make_notice(&event)) && done && !(published && paio_notify_at_once(&event)))
+    if (is_own(reserved))
+        notice = notice_of(reserved->carrier, &event);
+    else
+        notice = make_notice(&event);
+    while (!notice && published && !paio_notify_at_once(&event)) {
+        /* The signal cannot be queued now, and there is no memory to remember it. */
         nanosleep(&pause, NULL);
+        notice = make_notice(&event);
+    }
     if (notice && !published)
         publish_fresh(cb, code, result, began);
     if (notice)
         paio_notify(notice);
     paio_signals_restore(&saved);
-    return notice || done ? 0 : -EAGAIN;
+    return notice || published ? 0 : -EAGAIN;
 }
 
-int paio_finish_in_caller(struct aiocb *cb, enum paio_code code, ssize_t result, uint64_t began)
+int paio_finish_in_caller(struct aiocb *cb, enum paio_code code, ssize_t result, uint64_t began,
+                          const struct paio_reserved *reserved)
 {
     if (cb->aio_sigevent.sigev_notify != SIGEV_NONE)
-        return finish_and_notify(cb, code, result, began);
+        return finish_and_notify(cb, code, result, began, reserved);
     publish_fresh(cb, code, result, began);
     return 0;
 }

@@ -13,10 +13,29 @@ void paio_finish_later(struct paio_operation *operation, ssize_t result);
 void paio_finish_now(struct paio_operation *operation, ssize_t result);
 
 /*
- * Publishes the result of a request that was never in flight, began at that time of the
- * statistics, and notifies. -EAGAIN for a read that cannot be notified; then it is not published.
+ * What tells of a request by a call of its function, taken before the caller carries the request out: what has been
+ * done cannot be refused any more. It is the process's that has taken it, not a child's that a handler forks.
  */
-int paio_finish_in_caller(struct aiocb *cb, enum paio_code code, ssize_t result, uint64_t began);
+struct paio_reserved {
+    struct paio_request *carrier;
+    uint32_t process;
+};
+
+/*
+ * False: not all is there that it takes, and the request is to be accepted, or refused, first. Lock-free; signals may be
+ * open: a handler that jumps leaves the carrier behind.
+ */
+bool paio_finish_reserve(struct paio_reserved *reserved, const struct sigevent *event);
+
+/* Gives it back, for a request that the caller has not carried out. Likewise. */
+void paio_finish_unreserve(const struct paio_reserved *reserved);
+
+/*
+ * Publishes the result of a request that was never in flight, began at that time of the statistics, and notifies by what is
+ * reserved for it, if anything is. -EAGAIN if it cannot be notified; then it is not published.
+ */
+int paio_finish_in_caller(struct aiocb *cb, enum paio_code code, ssize_t result, uint64_t began,
+                          const struct paio_reserved *reserved);
 
 /*
  * A request that carries nothing but a notification of event, or NULL if that cannot be: no memory, no thread to be had.

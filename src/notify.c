@@ -84,7 +84,8 @@ static int send_signal(const struct sigevent *event)
     memset(&info, 0, sizeof info);
     info.si_signo = event->sigev_signo;
     info.si_code = SI_ASYNCIO;
-    info.si_pid = paio_settings.owner;
+    /* In a child that a handler has forked meanwhile, the library is not started yet. */
+    info.si_pid = paio_process_started() ? paio_settings.owner : getpid();
     info.si_uid = getuid();
     info.si_value = event->sigev_value;
     if (event->sigev_notify == SIGEV_SIGNAL)

@@ -32,6 +32,9 @@ static inline int paio_submit_check(const struct aiocb *cb, enum paio_code code)
     return paio_in_flight(cb) ? -EINVAL : 0;
 }
 
+/* As paio_submit_inline, for a write that is told of by a call. began: of the statistics. */
+bool paio_submit_told_write(struct aiocb *cb, bool single, struct paio_progress *progress, uint64_t began, int *error);
+
 /*
  * Serves the call in the caller: true, and *error is 0 or -EAGAIN (it cannot be notified).
  * False: it has to be accepted, and *progress, which was nothing, says how far it has come.
@@ -44,13 +47,12 @@ static inline bool paio_submit_inline(struct aiocb *cb, enum paio_code code, boo
     ssize_t n;
 
     PAIO_PROBE_SUBMIT(cb, code);
-    /* A write is not carried out before the thread is there that tells of it: what is done cannot be refused any more. */
-    if (code == PAIO_WRITE && !paio_notify_there(&cb->aio_sigevent))
-        return false;
+    if (code == PAIO_WRITE && cb->aio_sigevent.sigev_notify == SIGEV_THREAD)
+        return paio_submit_told_write(cb, single, progress, began, error);
     n = paio_inline(cb, code, single, progress);
     if (n < 0)
         return false;
-    *error = paio_finish_in_caller(cb, code, n, began);
+    *error = paio_finish_in_caller(cb, code, n, began, NULL);
     return true;
 }
 

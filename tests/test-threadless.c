@@ -5,6 +5,7 @@
 #include "t.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -90,6 +91,61 @@ START_TEST(write_of_a_list_that_is_refused_is_not_done)
 }
 END_TEST
 
+/* What is wrong with a write cannot be told of either. */
+START_TEST(write_that_would_fail_is_refused)
+{
+    int fd = t_memory_file(SIZE);
+    struct aiocb *list[] = { &cb };
+
+    for (int i = 0; i < 3; i++) {
+        prepare(i == 0 ? t_reopen(fd, O_RDONLY) : i == 1 ? -1 : fd, new);
+        if (i == 2)
+            cb.aio_offset = -1;
+        cb.aio_lio_opcode = LIO_WRITE;
+        errno = 0;
+        ck_assert_int_eq(aio_write(&cb), -1);
+        ck_assert_int_eq(errno, EAGAIN);
+        errno = 0;
+        ck_assert_int_eq(lio_listio(LIO_NOWAIT, list, 1, NULL), -1);
+        ck_assert_int_eq(errno, EAGAIN);
+        t_assert_failed(&cb, EAGAIN);
+    }
+    assert_unwritten(fd);
+}
+END_TEST
+
+static atomic_bool ending;
+
+static void last_long(sigval_t value)
+{
+    count(value);
+    t_until(atomic_load(&ending));
+}
+
+/* The thread for calls is there, in a function, and the one that would add another to it has ended. */
+START_TEST(write_behind_a_function_that_lasts_is_not_done)
+{
+    int fd = t_memory_file(SIZE), other = t_memory_file(SIZE);
+
+    atomic_store(&refusing, false);
+    prepare(other, buf);
+    cb.aio_sigevent.sigev_notify_function = last_long;
+    ck_assert_int_eq(aio_read(&cb), 0);
+    t_until(atomic_load(&called) == 1);
+    atomic_store(&called, 0);
+    t_until(t_threads() == 2);
+    atomic_store(&refusing, true);
+    t_fill(new, SIZE, SIZE);
+    prepare(fd, new);
+    errno = 0;
+    ck_assert_int_eq(aio_write(&cb), -1);
+    ck_assert_int_eq(errno, EAGAIN);
+    assert_unwritten(fd);
+    assert_written_with_threads(fd);
+    atomic_store(&ending, true);
+}
+END_TEST
+
 START_TEST(read_that_is_refused_is_made_again)
 {
     int fd = t_memory_file(SIZE);
@@ -124,6 +180,8 @@ static void add(TCase *tcase)
 {
     tcase_add_test(tcase, write_that_is_refused_is_not_done);
     tcase_add_test(tcase, write_of_a_list_that_is_refused_is_not_done);
+    tcase_add_test(tcase, write_that_would_fail_is_refused);
+    tcase_add_test(tcase, write_behind_a_function_that_lasts_is_not_done);
     tcase_add_test(tcase, read_that_is_refused_is_made_again);
     tcase_add_test(tcase, requests_in_the_caller_need_no_thread);
 }
