@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 enum { SIZE = 1 << 20, MANY = 100 };
 
@@ -280,6 +281,48 @@ START_TEST(queued_appends_are_written_once)
 }
 END_TEST
 
+/* A control block in memory of its own, which is not to be had until a handler allows it, and forks. */
+static struct {
+    struct aiocb *cb;
+    volatile pid_t child;
+} apart;
+
+static void allow_and_fork(int number)
+{
+    (void) number;
+    mprotect(apart.cb, sizeof(struct aiocb), PROT_READ | PROT_WRITE);
+    apart.child = fork();
+}
+
+/* Both come back from the call, and each has made a request of its own. */
+START_TEST(child_that_a_handler_forks_in_a_call_is_told_itself)
+{
+    struct sigaction action = { .sa_handler = allow_and_fork };
+
+    do_notified_read(NULL);
+    apart.cb = mmap(NULL, sizeof(struct aiocb), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(apart.cb, MAP_FAILED);
+    t_prepare(apart.cb, t_memory_file(SIZE), buf, 100, 0);
+    apart.cb->aio_sigevent.sigev_notify = SIGEV_SIGNAL;
+    apart.cb->aio_sigevent.sigev_signo = SIGRTMIN;
+    sigaction(SIGSEGV, &action, NULL);
+    ck_assert_int_eq(mprotect(apart.cb, sizeof(struct aiocb), PROT_NONE), 0);
+    ck_assert_int_eq(aio_read(apart.cb), 0);
+    ck_assert_int_eq(t_accept_signal(SIGRTMIN).si_pid, getpid());
+    t_assert_done(apart.cb, 100);
+    if (apart.child)
+        t_reap(apart.child);
+    t_assert_no_signal(SIGRTMIN);
+    if (!apart.child)
+        _exit(0);
+}
+END_TEST
+
+static void add_handler(TCase *tests)
+{
+    tcase_add_test(tests, child_that_a_handler_forks_in_a_call_is_told_itself);
+}
+
 static void add_fork(TCase *tests)
 {
     tcase_add_test(tests, childs_requests_work);
@@ -310,6 +353,7 @@ int main(void)
         { .name = "fork", .add = add_fork },
         { .name = "busy threads", .add = add_busy, .need = T_NO_SANITIZER },
         { .name = "slow files", .add = add_slow, .need = T_SLOWFS },
+        { .name = "forking handler", .add = add_handler, .need = T_HANDLERS | T_NO_SANITIZER },
         { .name = NULL },
     };
 
