@@ -192,8 +192,7 @@ static bool is_awake(pid_t thread, long but)
     return thread != but && state != 'S';
 }
 
-/* Whether every other thread sleeps. */
-static bool all_others_sleep(void)
+bool t_all_others_sleep(void)
 {
     return count_threads(is_awake, getpid()) == 0;
 }
@@ -204,7 +203,7 @@ pid_t t_child(void (*run)(void *), void *argument)
 
     /* A sanitizer's allocator may be locked by a thread that starts, and stays so in the child. */
     if (T_SANITIZED)
-        t_until(all_others_sleep());
+        t_until(t_all_others_sleep());
     child = fork();
     ck_assert_int_ge(child, 0);
     if (!child) {

@@ -245,6 +245,9 @@ long t_call_of(pid_t thread);
 /* The number of threads of this process that sleep in the system call. */
 unsigned int t_threads_in(long call);
 
+/* Whether every other thread sleeps. */
+bool t_all_others_sleep(void);
+
 /* SIGALRM for the process, again and again, 20 times as slowly if T_EMULATED is set; 0 ends that. */
 void t_ring_every(long microseconds);
 

@@ -217,6 +217,8 @@ static void cancel_in_transfer(struct t_pair pair)
 
     atomic_store(&transfers, false);
     atomic_store(&seen, false);
+    /* What the completion thread has heard of before is over: it does not come upon the next data with it. */
+    t_until(t_all_others_sleep());
     t_submit_read(&cb, pair.in, buf, SOME, 0);
     atomic_store(&hold, true);
     t_put(pair.out, 0, SOME);
