@@ -39,6 +39,25 @@ static void prepare(int fd, void *bytes)
     cb.aio_sigevent.sigev_notify_function = count;
 }
 
+static void assert_write_is_refused(void)
+{
+    errno = 0;
+    ck_assert_int_eq(aio_write(&cb), -1);
+    ck_assert_int_eq(errno, EAGAIN);
+}
+
+/* The same in a list. */
+static void assert_entry_is_refused(void)
+{
+    struct aiocb *list[] = { &cb };
+
+    cb.aio_lio_opcode = LIO_WRITE;
+    errno = 0;
+    ck_assert_int_eq(lio_listio(LIO_NOWAIT, list, 1, NULL), -1);
+    ck_assert_int_eq(errno, EAGAIN);
+    t_assert_failed(&cb, EAGAIN);
+}
+
 static void assert_unwritten(int fd)
 {
     ck_assert_int_eq(pread(fd, buf, SIZE, 0), SIZE);
@@ -65,9 +84,7 @@ START_TEST(write_that_is_refused_is_not_done)
     t_fill(new, SIZE, SIZE);
     prepare(fd, new);
     for (int i = 0; i < 3; i++) {
-        errno = 0;
-        ck_assert_int_eq(aio_write(&cb), -1);
-        ck_assert_int_eq(errno, EAGAIN);
+        assert_write_is_refused();
         assert_unwritten(fd);
     }
     assert_written_with_threads(fd);
@@ -77,15 +94,10 @@ END_TEST
 START_TEST(write_of_a_list_that_is_refused_is_not_done)
 {
     int fd = t_memory_file(SIZE);
-    struct aiocb *list[] = { &cb };
 
     t_fill(new, SIZE, SIZE);
     prepare(fd, new);
-    cb.aio_lio_opcode = LIO_WRITE;
-    errno = 0;
-    ck_assert_int_eq(lio_listio(LIO_NOWAIT, list, 1, NULL), -1);
-    ck_assert_int_eq(errno, EAGAIN);
-    t_assert_failed(&cb, EAGAIN);
+    assert_entry_is_refused();
     assert_unwritten(fd);
     assert_written_with_threads(fd);
 }
@@ -95,20 +107,13 @@ END_TEST
 START_TEST(write_that_would_fail_is_refused)
 {
     int fd = t_memory_file(SIZE);
-    struct aiocb *list[] = { &cb };
 
     for (int i = 0; i < 3; i++) {
         prepare(i == 0 ? t_reopen(fd, O_RDONLY) : i == 1 ? -1 : fd, new);
         if (i == 2)
             cb.aio_offset = -1;
-        cb.aio_lio_opcode = LIO_WRITE;
-        errno = 0;
-        ck_assert_int_eq(aio_write(&cb), -1);
-        ck_assert_int_eq(errno, EAGAIN);
-        errno = 0;
-        ck_assert_int_eq(lio_listio(LIO_NOWAIT, list, 1, NULL), -1);
-        ck_assert_int_eq(errno, EAGAIN);
-        t_assert_failed(&cb, EAGAIN);
+        assert_write_is_refused();
+        assert_entry_is_refused();
     }
     assert_unwritten(fd);
 }
@@ -137,9 +142,7 @@ START_TEST(write_behind_a_function_that_lasts_is_not_done)
     atomic_store(&refusing, true);
     t_fill(new, SIZE, SIZE);
     prepare(fd, new);
-    errno = 0;
-    ck_assert_int_eq(aio_write(&cb), -1);
-    ck_assert_int_eq(errno, EAGAIN);
+    assert_write_is_refused();
     assert_unwritten(fd);
     assert_written_with_threads(fd);
     atomic_store(&ending, true);
