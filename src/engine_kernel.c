@@ -249,9 +249,14 @@ static int wait_until(const struct timespec *deadline)
     if (left.tv_sec < 0)
         return -ETIMEDOUT;
     n = ppoll(&ready, 1, &left, NULL);
-    if (n > 0)
-        clear(engine.waiters);
-    return n > 0 ? 0 : n == 0 ? -ETIMEDOUT : -errno;
+    if (n < 0)
+        return -errno;
+    if (n == 0)
+        return -ETIMEDOUT;
+    if (!(ready.revents & POLLIN))
+        return -EBADF;
+    clear(engine.waiters);
+    return 0;
 }
 
 int paio_kernel_wait(const struct timespec *deadline)

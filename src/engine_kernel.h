@@ -67,8 +67,9 @@ bool paio_kernel_push_one(struct paio_operation *operation);
 /*
  * Waits, with the caller's signals open, until completions may have arrived or until
  * paio_kernel_kick: 0, -EINTR, or -ETIMEDOUT past deadline (CLOCK_MONOTONIC; NULL: none; only
- * then SA_RESTART restarts it). For one thread at a time; a second one may wake it in vain. A
- * cancellation point. Async-signal-safe.
+ * then SA_RESTART restarts it). Another error: it cannot, for RLIMIT_NOFILE is 0, which ppoll(2) takes for EINVAL,
+ * memory lacks, or somebody has closed our descriptors behind our back. For one thread at a time; a second one may wake
+ * it in vain. A cancellation point. Async-signal-safe.
  */
 int paio_kernel_wait(const struct timespec *deadline);
 

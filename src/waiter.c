@@ -271,6 +271,7 @@ static int sleep_once(const struct aiocb *const list[], int count, const struct 
     uint32_t seen = atomic_load(word_of(number() % BUCKETS));
     enum look look;
     uint64_t mine;
+    int result;
 
     /* A handler has forked, and this is the child: it is no wait of its own. */
     if (!seen)
@@ -280,8 +281,13 @@ static int sleep_once(const struct aiocb *const list[], int count, const struct 
         return NOBODYS;
     if (look == PENDING_IN_KERNEL) {
         mine = take_lead();
-        if (mine)
-            return lead(list, count, mine, deadline);
+        if (mine) {
+            result = lead(list, count, mine, deadline);
+            if (!result || result == -EINTR || result == -ETIMEDOUT)
+                return result;
+            /* It cannot sleep there, and is no candidate: two such would hand the lead back and forth. */
+            return follow(seen, deadline);
+        }
         atomic_fetch_or(&candidates, mask);
         /* Sequentially consistent with leave_lead, which empties leader, then looks here. */
         if (!atomic_load(&leader))

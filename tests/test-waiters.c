@@ -5,10 +5,15 @@
  */
 #include "t.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 
-enum { SIZE = 1 << 20, THREADS = 16 };
+enum { SIZE = 1 << 20, THREADS = 16, READS = 32 };
 
 static struct aiocb cb, other;
 static unsigned char buf[SIZE];
@@ -207,6 +212,79 @@ START_TEST(waiter_is_woken_though_the_next_write_hangs)
 }
 END_TEST
 
+/* Waits that have no descriptor to sleep on. */
+
+static const struct timespec long_enough = { .tv_sec = 60 };
+
+/* Reads that take longer than to come to the wait, where there is O_DIRECT; with a limit or NULL. */
+static void read_slowly(void (*take_descriptors)(void), const struct timespec *limit)
+{
+    int fd = t_reopen(t_cold_file(SIZE), O_RDONLY | O_DIRECT);
+    struct aiocb *reads = t_control_blocks(READS);
+    unsigned char *aligned = t_aligned(READS * (size_t) SIZE);
+
+    for (int i = 0; fd >= 0 && i < READS; i++)
+        t_submit_read(&reads[i], fd, aligned + i * (size_t) SIZE, SIZE, 0);
+    take_descriptors();
+    for (int i = 0; fd >= 0 && i < READS; i++) {
+        ck_assert_int_eq(t_suspend(&reads[i], limit), 0);
+        t_assert_done(&reads[i], SIZE);
+        t_assert_data(aligned + i * (size_t) SIZE, SIZE, 0);
+    }
+    free(aligned);
+    free(reads);
+}
+
+static void allow_no_descriptor(void)
+{
+    struct rlimit limit;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = 0;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* Where the library does not see it. */
+static void close_eventfds(void)
+{
+    DIR *descriptors = opendir("/proc/self/fd");
+    const struct dirent *each;
+    char file_name[64];
+    unsigned closed = 0;
+    ssize_t n;
+
+    ck_assert_ptr_nonnull(descriptors);
+    while ((each = readdir(descriptors))) {
+        n = readlinkat(dirfd(descriptors), each->d_name, file_name, sizeof file_name - 1);
+        if (n < 0)
+            continue;
+        file_name[n] = '\0';
+        if (!strcmp(file_name, "anon_inode:[eventfd]") && syscall(SYS_close, atoi(each->d_name)) == 0)
+            closed++;
+    }
+    closedir(descriptors);
+    ck_assert_uint_ge(closed, 1);
+}
+
+/* ppoll(2) takes one descriptor for too many then. */
+START_TEST(limited_wait_ends_with_its_request_where_no_descriptor_is_allowed)
+{
+    read_slowly(allow_no_descriptor, &long_enough);
+}
+END_TEST
+
+START_TEST(wait_ends_with_its_request_without_the_library_s_descriptors)
+{
+    read_slowly(close_eventfds, NULL);
+}
+END_TEST
+
+START_TEST(limited_wait_ends_with_its_request_without_the_library_s_descriptors)
+{
+    read_slowly(close_eventfds, &long_enough);
+}
+END_TEST
+
 static void add_waiters(TCase *tests)
 {
     tcase_add_test(tests, each_waiter_is_woken_by_its_own_request);
@@ -215,6 +293,9 @@ static void add_waiters(TCase *tests)
     tcase_add_test(tests, cancellation_of_a_request_ends_it);
     tcase_add_test(tests, it_is_a_cancellation_point);
     tcase_add_test(tests, pending_cancellation_acts_in_it);
+    tcase_add_test(tests, limited_wait_ends_with_its_request_where_no_descriptor_is_allowed);
+    tcase_add_test(tests, wait_ends_with_its_request_without_the_library_s_descriptors);
+    tcase_add_test(tests, limited_wait_ends_with_its_request_without_the_library_s_descriptors);
 }
 
 static void add_slow(TCase *tests)
