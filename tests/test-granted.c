@@ -306,6 +306,7 @@ static void submit_next(void)
 static void write_next(union sigval unused)
 {
     bool last = atomic_fetch_sub(&chain.to_come, 1) == 1;
+    unsigned moments = chain.moments; /* of this chain: the next one may begin before this function ends */
 
     (void) unused;
     t_assert_done(&cb, BLOCK);
@@ -313,7 +314,7 @@ static void write_next(union sigval unused)
     if (!last)
         submit_next();
     /* The next may be called meanwhile. */
-    for (unsigned i = 0; i < chain.moments; i++)
+    for (unsigned i = 0; i < moments; i++)
         t_moment();
     if (last)
         atomic_store(&chain.over, true);
