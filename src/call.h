@@ -26,7 +26,8 @@ struct paio_call {
     struct paio_descriptor *descriptor;
     struct paio_look look;
     const struct paio_engine *engine; /* it starts on, if there is no objection */
-    int objection;                /* what aio_error is to report without any I/O, -errno, or 0 */
+    int objection;                /* what aio_error is to report without any I/O, -errno, or 0; -EAGAIN: memory is
+                                     short, and the call is refused */
     unsigned expected;            /* how the caller is going to wait for it at once: see habit.h, lio.c */
     bool leavable;                /* a buffered write, or a read that the device is at, which may be left to a
                                      waiter among others */

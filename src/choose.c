@@ -134,10 +134,14 @@ void paio_choose_look(struct paio_call *call)
     int fd = call->cb->aio_fildes;
 
     call->descriptor = paio_descriptor_get(fd);
-    call->objection = call->descriptor ? paio_descriptor_look_again(call->descriptor, fd,
-                                                                    call->code == PAIO_WRITE,
-                                                                    &call->look)
-                                       : -EBADF;
+    if (call->descriptor) {
+        call->objection = paio_descriptor_look_again(call->descriptor, fd, call->code == PAIO_WRITE, &call->look);
+    } else {
+        call->objection = paio_descriptor_look(fd, &call->look);
+        /* It is open, but there is no memory to know it by. */
+        if (!call->objection)
+            call->objection = -EAGAIN;
+    }
     if (!call->objection)
         call->objection = objection_to(call->cb, call->code, &call->look);
     call->leavable = leavable(call);

@@ -241,6 +241,8 @@ int paio_dispatch_accept(const struct paio_call *call, struct paio_batch *batch)
     struct paio_request *request;
     struct paio_file *file;
 
+    if (call->objection == -EAGAIN)
+        return -EAGAIN;
     if (call->objection)
         return paio_finish_in_caller(call->cb, call->code, call->objection, paio_stats_accepted(), NULL);
     request = paio_request_allocate(call->cb);
