@@ -17,7 +17,8 @@ static unsigned char *memory, *data;
 static struct t_pair stream;
 static int cached, cold, direct;
 
-/* A stand-in for the C library's, for the library too. */
+/* A stand-in for the C library's, for the library too. A sanitizer would call it before there is a C library. */
+#if !T_SANITIZED
 void *mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset)
 {
     void *(*next)(void *, size_t, int, int, int, off_t) =
@@ -32,6 +33,7 @@ void *mmap(void *address, size_t length, int protection, int flags, int fd, off_
     }
     return next(address, length, protection, flags, fd, offset);
 }
+#endif
 
 /* Is the call accepted? If not, it says why. */
 static bool is_accepted(int result)
