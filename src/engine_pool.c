@@ -294,26 +294,17 @@ static bool cancel(struct paio_operation *operation)
     return canceled;
 }
 
-/* Starts a thread where none of those there has begun anything since the last tick. False: there is none at all. */
-static bool start_one(enum paio_class class)
-{
-    if (paio_line_empty(&paio_pool.class[class].line) || !paio_list_empty(&paio_pool.class[class].idle))
-        return true;
-    if (paio_pool.class[class].threads && paio_pool.class[class].line.begun != paio_pool.class[class].begun_before)
-        return true;
-    return paio_worker_start(class) || paio_pool.class[class].threads;
-}
-
 void paio_pool_tick(void)
 {
     struct paio_wakeups wakeups = { .count = 0 };
-    bool stranded[PAIO_CLASSES];
 
     pthread_mutex_lock(&paio_pool.lock);
     paio_worker_look_for_late();
     for (unsigned c = 0; c < PAIO_CLASSES; c++) {
         paio_line_tick(&paio_pool.class[c].line);
-        stranded[c] = !start_one(c);
+        if (!paio_line_empty(&paio_pool.class[c].line) && paio_list_empty(&paio_pool.class[c].idle) &&
+            (paio_pool.class[c].line.begun == paio_pool.class[c].begun_before || !paio_pool.class[c].threads))
+            paio_worker_start(c);
         paio_pool_hand_over(c, &wakeups);
         while (reinforce(c, &wakeups))
             ;
@@ -321,10 +312,6 @@ void paio_pool_tick(void)
     }
     pthread_mutex_unlock(&paio_pool.lock);
     paio_pool_wake(&wakeups);
-    /* Accepted, and then refused by another engine, or long in coming. A stream may block for ever: it waits for a thread. */
-    for (unsigned c = 0; c < PAIO_CLASSES; c++)
-        if (stranded[c] && c != PAIO_CLASS_STREAM)
-            paio_guest_stand_in(c);
 }
 
 void paio_pool_expose_class(enum paio_class class, struct paio_wakeups *wakeups)

@@ -52,8 +52,7 @@ bool paio_pool_ring(void);
 /*
  * Called every few milliseconds: starts a thread where work is queued and none was begun since
  * the last call, because those there are wait for something; starts others where there are less than submitters
- * start; and has idle ones take what was left to threads that are late, or to waiters since before the last call. Where
- * there is no thread at all, and none to be had, it carries out what is queued for files itself. Signals blocked.
+ * start; and has idle ones take what was left to threads that are late, or to waiters since before the last call.
  */
 void paio_pool_tick(void);
 

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Guests of the pool: a thread that waits for an operation carries it out itself, and so does the completion thread where
- * there is no thread for it. From claim to the end of perform it is one of the pool's workers, so that order, cancel and
- * close find it there.
+ * Guests of the pool: a thread that waits for an operation carries it out itself. From claim to the end of perform
+ * it is one of the pool's workers, so that order, cancel and close find it there.
  */
 #include "pool.h"
 
 #include "limit.h"
 #include "process.h"
 #include "transfer.h"
-
-/* Nanoseconds after which the completion thread, standing in, sees to its other work. */
-enum { SHIFT = 4000000 };
 
 /* The record of a thread that carries out what it has waited for, from claim to perform. */
 static __thread struct paio_worker *guest __attribute__((tls_model("initial-exec")));
@@ -32,14 +28,14 @@ static pid_t thread_number(void)
     return number;
 }
 
-/* The guest begins an operation, in the place of its waiter or of a thread. Under the lock. */
-static void take_up(struct paio_operation *operation, bool by_waiter)
+/* The guest begins an operation. Under the lock. */
+static void take_up(struct paio_operation *operation)
 {
     atomic_store_explicit(&guest->fd, operation->fd, memory_order_relaxed);
     atomic_store(&operation->queued, NULL);
     if (guest->class == PAIO_CLASS_READ)
         paio_pool_note_read();
-    operation->by_waiter = by_waiter;
+    operation->by_waiter = true;
     operation->followed = false;
 }
 
@@ -79,7 +75,7 @@ struct paio_operation *paio_guest_claim(struct paio_operation *operation)
         claimed = paio_line_claim(line, operation);
     if (claimed) {
         come_in(claimed->flow);
-        take_up(claimed, true);
+        take_up(claimed);
     } else {
         if (guest)
             paio_worker_dismiss(guest);
@@ -141,7 +137,7 @@ bool paio_guest_perform(struct paio_operation *operation,
             operation = go_on(operation, wait) ? paio_line_claim(line, operation) : NULL;
         if (!operation)
             break;
-        take_up(operation, true);
+        take_up(operation);
         pthread_mutex_unlock(&paio_pool.lock);
     }
     go_out();
@@ -152,42 +148,4 @@ bool paio_guest_perform(struct paio_operation *operation,
     /* It is at work on the flow no more: whoever counted on it has put before what is found now. */
     paio_pool.attend(true);
     return more;
-}
-
-/* The next operation of a class without a thread. False: there is none, or memory is short. */
-static bool stand_in_once(enum paio_class class)
-{
-    struct paio_line *line = &paio_pool.class[class].line;
-    struct paio_operation *operation = NULL;
-    struct paio_flow *flow = NULL;
-
-    pthread_mutex_lock(&paio_pool.lock);
-    guest = paio_worker_recruit(class);
-    if (guest)
-        operation = paio_line_begin(line);
-    if (operation) {
-        flow = operation->flow;
-        come_in(flow);
-        take_up(operation, false);
-    } else if (guest) {
-        paio_worker_dismiss(guest);
-    }
-    pthread_mutex_unlock(&paio_pool.lock);
-    if (!operation)
-        return false;
-    carry_out(operation);
-    pthread_mutex_lock(&paio_pool.lock);
-    paio_line_completed(line, flow);
-    go_out();
-    pthread_mutex_unlock(&paio_pool.lock);
-    paio_pool.attend(true);
-    return true;
-}
-
-void paio_guest_stand_in(enum paio_class class)
-{
-    uint64_t end = paio_now() + SHIFT;
-
-    while (stand_in_once(class) && paio_now() < end)
-        ;
 }

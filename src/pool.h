@@ -131,7 +131,4 @@ struct paio_operation *paio_guest_claim(struct paio_operation *operation);
 bool paio_guest_perform(struct paio_operation *operation,
                         bool (*go_on)(const struct paio_operation *next, void *wait), void *wait);
 
-/* Carries out what is queued in a class that has no thread, and can get none, for some milliseconds. Without the lock. */
-void paio_guest_stand_in(enum paio_class class);
-
 #endif

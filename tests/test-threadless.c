@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A system that has no thread left: what needs one is refused, and then has not been done; what was accepted
- * before is carried out.
+ * A system that has no thread left: what needs one is refused, and then has not been done.
  */
 #include "t.h"
 
@@ -9,10 +8,8 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
 
-enum { SIZE = 4096, SOME = 64 };
+enum { SIZE = 4096 };
 
 static struct aiocb cb;
 static unsigned char buf[SIZE], new[SIZE];
@@ -182,71 +179,6 @@ START_TEST(requests_in_the_caller_need_no_thread)
 }
 END_TEST
 
-/* The kernel engine's, which it cannot do when it comes to it. */
-START_TEST(what_the_kernel_gives_back_is_carried_out)
-{
-    int file = t_cold_file(SOME * SIZE), fd = t_reopen(file, O_RDWR | O_DIRECT);
-    unsigned char *aligned = t_aligned(SOME * SIZE);
-    struct aiocb *cbs = t_control_blocks(SOME);
-
-    if (fd < 0)
-        return;
-    atomic_store(&refusing, false);
-    t_submit_read(&cb, fd, aligned, SIZE, 0);
-    t_wait_done(&cb, SIZE);
-    t_until(t_threads() == 2);
-    atomic_store(&refusing, true);
-    t_forbid(SYS_io_submit, ENOMEM);
-    for (int i = 0; i < SOME; i++) {
-        unsigned char *place = aligned + i * SIZE;
-
-        t_fill(place, SIZE, SIZE);
-        if (i % 2)
-            t_submit_write(&cbs[i], fd, place, SIZE, i * SIZE);
-        else
-            t_submit_read(&cbs[i], fd, place, SIZE, i * SIZE);
-    }
-    for (int i = 0; i < SOME; i++) {
-        t_wait_done(&cbs[i], SIZE);
-        ck_assert_int_eq(pread(file, buf, SIZE, i * SIZE), SIZE);
-        t_assert_data(buf, SIZE, i % 2 ? SIZE : i * SIZE);
-        t_assert_data(aligned + i * SIZE, SIZE, i % 2 ? SIZE : i * SIZE);
-    }
-    ck_assert_uint_eq(t_threads(), 2);
-    free(cbs);
-    free(aligned);
-}
-END_TEST
-
-/* The thread that was there for it when it was accepted has ended meanwhile. */
-START_TEST(sync_that_has_waited_long_is_carried_out)
-{
-    struct aiocb held;
-    int fd = t_slow_file(0, SIZE, O_RDWR);
-
-    atomic_store(&refusing, false);
-    slowfs_hold(SLOWFS_WRITE, 1);
-    t_submit_write(&held, fd, buf, SIZE, 0);
-    t_until(slowfs_held(SLOWFS_WRITE) == 1);
-    t_submit_sync(&cb, fd, O_SYNC);
-    t_until(t_threads() == 3); /* and that which is held */
-    atomic_store(&refusing, true);
-    slowfs_release(SLOWFS_WRITE, 1);
-    t_wait_done(&held, SIZE);
-    t_wait_done(&cb, 0);
-}
-END_TEST
-
-static void add_given_back(TCase *tcase)
-{
-    tcase_add_test(tcase, what_the_kernel_gives_back_is_carried_out);
-}
-
-static void add_slow(TCase *tcase)
-{
-    tcase_add_test(tcase, sync_that_has_waited_long_is_carried_out);
-}
-
 static void add(TCase *tcase)
 {
     tcase_add_test(tcase, write_that_is_refused_is_not_done);
@@ -261,8 +193,6 @@ int main(void)
 {
     static const struct t_part parts[] = {
         { .name = "no thread left", .add = add, .need = T_NO_SANITIZER },
-        { .name = "accepted for the kernel", .add = add_given_back, .need = T_NO_SANITIZER | T_KERNEL | T_LOCAL },
-        { .name = "accepted for slow files", .add = add_slow, .need = T_NO_SANITIZER | T_SLOWFS },
         { .name = NULL },
     };
 
