@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { SIZE = 65536, BLOCK = 4096, NEVER = -1, POINTS = 16 };
+enum { SIZE = 65536, BLOCK = 4096, NEVER = -2, POINTS = 16 };
 
-static atomic_int left = NEVER; /* mappings until there is no memory for one */
+static atomic_int left = NEVER; /* mappings until there is no memory for two: who fails may ask again */
 static unsigned char *memory, *data;
 static struct t_pair stream;
 static int cached, cold, direct;
@@ -25,10 +25,9 @@ void *mmap(void *address, size_t length, int protection, int flags, int fd, off_
         (void *(*) (void *, size_t, int, int, int, off_t) ) dlsym(RTLD_NEXT, "mmap");
     int now = flags & MAP_ANONYMOUS ? atomic_load(&left) : NEVER;
 
-    /* From 0 to NEVER too. */
-    while (now >= 0 && !atomic_compare_exchange_weak(&left, &now, now - 1))
+    while (now > NEVER && !atomic_compare_exchange_weak(&left, &now, now - 1))
         ;
-    if (now == 0) {
+    if (now > NEVER && now <= 0) {
         errno = ENOMEM;
         return MAP_FAILED;
     }
