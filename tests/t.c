@@ -4,6 +4,7 @@
  */
 #include "t.h"
 
+#include <dirent.h>
 #include <linux/aio_abi.h>
 #include <linux/filter.h>
 #include <linux/magic.h>
@@ -322,4 +323,25 @@ void t_moment(void)
     const struct timespec moment = { .tv_nsec = 500000 };
 
     nanosleep(&moment, NULL);
+}
+
+unsigned int t_close_unseen(const char *file)
+{
+    DIR *descriptors = opendir("/proc/self/fd");
+    const struct dirent *each;
+    char file_name[64];
+    unsigned int closed = 0;
+    ssize_t n;
+
+    ck_assert_ptr_nonnull(descriptors);
+    while ((each = readdir(descriptors))) {
+        n = readlinkat(dirfd(descriptors), each->d_name, file_name, sizeof file_name - 1);
+        if (n < 0)
+            continue;
+        file_name[n] = '\0';
+        if (!strcmp(file_name, file) && syscall(SYS_close, atoi(each->d_name)) == 0)
+            closed++;
+    }
+    closedir(descriptors);
+    return closed;
 }

@@ -251,6 +251,12 @@ bool t_all_others_sleep(void);
 /* SIGALRM for the process, again and again, 20 times as slowly if T_EMULATED is set; 0 ends that. */
 void t_ring_every(long microseconds);
 
+/*
+ * Closes all descriptors of this process that /proc shows as that file, by plain system calls, as a program does that
+ * closes every one. How many these were.
+ */
+unsigned int t_close_unseen(const char *file);
+
 /* Waits for a blocked signal and returns what came with it. */
 siginfo_t t_accept_signal(int signal_number);
 

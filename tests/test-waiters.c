@@ -5,13 +5,10 @@
  */
 #include "t.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
 enum { SIZE = 1 << 20, THREADS = 16, READS = 256 };
 
@@ -252,26 +249,9 @@ static void allow_no_descriptor(void)
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
-/* Where the library does not see it. */
 static void close_eventfds(void)
 {
-    DIR *descriptors = opendir("/proc/self/fd");
-    const struct dirent *each;
-    char file_name[64];
-    unsigned closed = 0;
-    ssize_t n;
-
-    ck_assert_ptr_nonnull(descriptors);
-    while ((each = readdir(descriptors))) {
-        n = readlinkat(dirfd(descriptors), each->d_name, file_name, sizeof file_name - 1);
-        if (n < 0)
-            continue;
-        file_name[n] = '\0';
-        if (!strcmp(file_name, "anon_inode:[eventfd]") && syscall(SYS_close, atoi(each->d_name)) == 0)
-            closed++;
-    }
-    closedir(descriptors);
-    ck_assert_uint_ge(closed, 1);
+    ck_assert_uint_ge(t_close_unseen("anon_inode:[eventfd]"), 1);
 }
 
 /* ppoll(2) takes one descriptor for too many then. */
